@@ -1,0 +1,1 @@
+//! The Hasher Transformer: seeds, exact integer inference, receipts; no I/O, no threads.

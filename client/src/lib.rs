@@ -1,0 +1,1 @@
+//! Client library of hasherd: searches and digests over its socket.

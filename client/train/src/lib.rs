@@ -1,0 +1,1 @@
+//! Trains Hasher Transformers by surrogate gradients.

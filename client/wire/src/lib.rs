@@ -1,0 +1,1 @@
+//! Frames of the socket protocol between hasherd and its clients.

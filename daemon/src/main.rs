@@ -1,0 +1,3 @@
+//! The hasherd daemon: owns hash devices and shares them among programs.
+
+fn main() {}
