@@ -1,0 +1,228 @@
+//! The status document and the events: typed, written as JSON inside their frames,
+//! so that a shell script can read them and a newer daemon can add fields.
+
+use serde::{Deserialize, Serialize};
+
+use crate::DeviceKind;
+
+/// What a daemon says about itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The program.
+    pub daemon: DaemonReport,
+    /// What it speaks.
+    pub protocol: ProtocolReport,
+    /// Its devices, attached or awaited; at most 16.
+    pub devices: Vec<DeviceReport>,
+    /// Its clients; at most 64.
+    pub sessions: Vec<SessionReport>,
+    /// Sums since it started.
+    pub totals: TotalsReport,
+}
+
+/// The program.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DaemonReport {
+    /// Its version.
+    pub version: String,
+    /// Its process number.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+}
+
+/// Versions of the protocol that the daemon serves, such as `1.0` and `1.1`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProtocolReport {
+    /// Oldest.
+    pub min: String,
+    /// Newest.
+    pub max: String,
+}
+
+/// Where a device is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceState {
+    /// Not there; the daemon tries again after a while.
+    Absent,
+    /// Opened, being initialised.
+    Starting,
+    /// Takes works.
+    Ready,
+    /// There, but takes no work for now.
+    Paused,
+    /// Being flushed and closed.
+    Stopping,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// Stable name.
+    pub id: String,
+    /// What does the hashing.
+    pub kind: DeviceKind,
+    /// Where it is in its life.
+    pub state: DeviceState,
+    /// Why it is not ready, for people; absent when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Model for people; empty while not known.
+    pub model: String,
+    /// Firmware version; empty while not known.
+    pub firmware: String,
+    /// Chips on each chain; empty for a CPU.
+    pub chips_per_chain: Vec<u8>,
+    /// Clock of the chips in MHz; 0 for a CPU.
+    pub frequency_mhz: f64,
+    /// Leading zero bits below which the device reports nothing.
+    pub filter_zero_bits: u32,
+    /// Double hashes a second that clock and chips give in theory; 0 if unknown.
+    pub nominal_hash_rate_hps: f64,
+    /// Temperatures in °C; 0 means no sensor at that place.
+    pub temperatures_celsius: Vec<u8>,
+    /// Fan speeds in revolutions a minute.
+    pub fans_rpm: Vec<u32>,
+    /// Free places in the controller's FIFO, in works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fifo_space: Option<u32>,
+    /// How many times slower than silicon a simulated device runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<f64>,
+    /// Works on the device now.
+    pub works_in_flight: u32,
+    /// How often it was opened since the daemon started.
+    pub attachments: u32,
+    /// Counters since it was opened last.
+    pub counters: DeviceCountersReport,
+}
+
+/// Counters of one device since it was opened last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceCountersReport {
+    /// Works given to it.
+    pub works: u64,
+    /// Works sent only to keep results flowing.
+    pub filler_works: u64,
+    /// Nonces that passed verification.
+    pub hits: u64,
+    /// Nonces that failed verification, and errors its controller counted.
+    pub hardware_errors: u64,
+    /// Correct nonces for works that had ended.
+    pub stale: u64,
+    /// The same nonce again for the same work.
+    pub duplicates: u64,
+    /// Nonces whose work nobody knows.
+    pub unknown_works: u64,
+    /// Works it lost.
+    pub lost_works: u64,
+    /// Bytes dropped while looking for the start of a reply.
+    pub dropped_bytes: u64,
+    /// Re-initialisations after silence or lost works.
+    pub recoveries: u64,
+}
+
+/// One client.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Number of the session, unique while the daemon runs.
+    pub id: u64,
+    /// What the client calls itself.
+    pub name: String,
+    /// User, from the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Process, from the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// Version of the protocol it speaks.
+    pub protocol: String,
+    /// Credits it has.
+    pub credits: u16,
+    /// Credits it has not used now.
+    pub credits_free: u16,
+    /// Search jobs that were accepted.
+    pub jobs_accepted: u64,
+    /// Search jobs that were answered with a result.
+    pub jobs_done: u64,
+    /// Search jobs that were accepted and failed.
+    pub jobs_failed: u64,
+    /// Requests that were refused at once.
+    pub refused: u64,
+    /// Works given to devices for it.
+    pub works: u64,
+    /// Messages digested for it.
+    pub digests: u64,
+}
+
+/// Sums since the daemon started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TotalsReport {
+    /// Sessions that were welcomed.
+    pub sessions: u64,
+    /// Search jobs that were accepted.
+    pub jobs_accepted: u64,
+    /// Search jobs that were answered with a result.
+    pub jobs_done: u64,
+    /// Search jobs that were accepted and failed.
+    pub jobs_failed: u64,
+    /// Search jobs that wait or are worked on now.
+    pub jobs_live: u64,
+    /// Requests that were refused at once.
+    pub refused: u64,
+    /// Works given to devices.
+    pub works: u64,
+    /// Verified hits that answered a job.
+    pub hits: u64,
+    /// Messages digested on the CPU.
+    pub digests: u64,
+    /// Bytes digested on the CPU.
+    pub digest_bytes: u64,
+}
+
+/// What an event says. A reader ignores an `event` that it does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum EventBody {
+    /// A device came or changed its state.
+    Device {
+        /// Its newest report.
+        device: DeviceReport,
+    },
+    /// A device is no longer configured.
+    Removed {
+        /// Its name.
+        id: String,
+    },
+    /// The whole status; also the first answer to a subscription.
+    Status {
+        /// The newest report.
+        status: StatusReport,
+    },
+    /// An event of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_document_with_more_fields_is_read() {
+        let text = r#"{"daemon":{"version":"9","pid":1,"uptime_s":2,"new":3},
+            "protocol":{"min":"1.0","max":"1.9"},"devices":[],"sessions":[],
+            "totals":{"jobs_done":4,"newer":5},"more":[]}"#;
+        let report: StatusReport = serde_json::from_str(text).unwrap();
+        assert_eq!(report.totals.jobs_done, 4);
+    }
+
+    #[test]
+    fn an_event_of_a_newer_daemon_is_told_apart() {
+        let body: EventBody = serde_json::from_str(r#"{"event":"suspend","in_s":3}"#).unwrap();
+        assert_eq!(body, EventBody::Unknown);
+    }
+}
