@@ -1,9 +1,12 @@
 //! Speaks to Bitmain USB hash boards, simulates them, and searches on the CPU.
 
+pub mod boot_loader;
+mod command;
 mod cpu;
 pub mod crc;
 mod device;
 mod error;
+mod pll;
 mod profile;
 pub mod stream;
 pub mod token;
@@ -11,10 +14,12 @@ pub mod transport;
 #[cfg(test)]
 mod vectors;
 
+pub use command::{Command, CommandKind, Works};
 pub use cpu::{CPU_THREADS_MAX, CpuDevice};
 pub use device::{
     DeviceCounters, DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork,
     HashDevice, PauseReason, Sweep, WorkEnd, WorkTag, next_event,
 };
 pub use error::DriverError;
+pub use pll::{Clock, MAX_TIMEOUT_MS};
 pub use profile::{Layout, Model};

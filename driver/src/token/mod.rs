@@ -5,7 +5,7 @@
 //! little-endian, flags count from bit 0, and a CRC-16/MODBUS over all bytes before it
 //! ends the packet, low byte first. This module never does I/O and holds no state.
 //! It represents every packet that the wire allows, also dangerous settings; what a
-//! host may send is narrowed by `command`.
+//! host may send is narrowed by [`crate::Command`].
 
 mod config;
 mod nonces;
