@@ -7,6 +7,8 @@
 mod decode;
 mod product;
 
+pub(crate) use decode::group_weights;
+
 use std::ops::Range;
 
 use crate::kind::TILE_COLUMNS;
