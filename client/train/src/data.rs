@@ -1,0 +1,382 @@
+//! Data sets: quantised inputs, labels and the split into training and test.
+//!
+//! Owns what an example is for the network (codes of 0 to 255 with a binary
+//! point, cut into positions) and the fingerprint that ties a checkpoint to its
+//! data. Reading files is the caller's; parsing their text is [`parse_rows`].
+
+mod digits;
+mod image;
+mod rows;
+
+pub use digits::{digit_rows, digits};
+pub use image::{
+    IMAGE_INPUT_FRACTION, IMAGE_PIXELS, PATCH_INPUTS, PATCHES, PIXEL_MAX, image_codes,
+};
+pub use rows::{CellProblem, ImageRow, LABEL_MAX, Labels, ROWS_MAX, RowError, parse_rows};
+
+use hasher_work::{Digest, digest};
+
+use crate::rng::{Purpose, Rng};
+
+/// Positions per example at most.
+const POSITIONS_MAX: usize = 256;
+/// Values per position at most.
+const INPUTS_MAX: usize = 1024;
+/// Fraction bits of an input code at most: a code is a byte.
+const INPUT_FRACTION_MAX: u32 = 8;
+
+/// Sizes that all examples of a data set share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataShape {
+    /// Positions (tokens) per example, 1 to 256.
+    pub positions: usize,
+    /// Codes per position, 1 to 1024.
+    pub inputs: usize,
+    /// Fraction bits of a code, 0 to 8: its real value is code / 2^`input_fraction`.
+    pub input_fraction: u32,
+    /// Classes, 2 to 256.
+    pub classes: usize,
+}
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the trainer sees.
+    Train,
+    /// What it never sees.
+    Test,
+}
+
+/// Labelled examples and their split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    shape: DataShape,
+    codes: Vec<u8>,
+    labels: Vec<u8>,
+    train: Vec<usize>,
+    test: Vec<usize>,
+}
+
+/// Why examples are no data set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A size of the shape is outside its range.
+    #[error("{field} is {value}, must be {least} to {most}")]
+    Shape {
+        /// Name of the size.
+        field: &'static str,
+        /// What was given.
+        value: usize,
+        /// Smallest accepted value.
+        least: usize,
+        /// Largest accepted value.
+        most: usize,
+    },
+    /// Codes are not one example per label.
+    #[error("{codes} codes for {labels} labels, must be {per_example} codes per example")]
+    CodeCount {
+        /// Codes that were given.
+        codes: usize,
+        /// Labels that were given.
+        labels: usize,
+        /// Codes of one example.
+        per_example: usize,
+    },
+    /// A label is not below the number of classes.
+    #[error("example {example} has label {label}, must be below {classes}")]
+    Label {
+        /// Index of the example.
+        example: usize,
+        /// Its label.
+        label: u8,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// The split names an example twice, or one that does not exist.
+    #[error("the split names example {0} twice or beyond the last example")]
+    Split(usize),
+    /// There is nothing to train on.
+    #[error("no training examples")]
+    NoTrainingExamples,
+    /// A row of a file without its label.
+    #[error("row {0} has no label")]
+    NoLabel(usize),
+}
+
+impl Dataset {
+    /// Examples in `codes` (one after the other, row-major) with a split given
+    /// by indices.
+    ///
+    /// # Errors
+    /// [`DataError`] names the first thing that does not fit.
+    pub fn new(
+        shape: DataShape,
+        codes: Vec<u8>,
+        labels: Vec<u8>,
+        train: Vec<usize>,
+        test: Vec<usize>,
+    ) -> Result<Self, DataError> {
+        let sizes = [
+            ("positions", shape.positions, 1, POSITIONS_MAX),
+            ("inputs", shape.inputs, 1, INPUTS_MAX),
+            (
+                "input_fraction",
+                shape.input_fraction as usize,
+                0,
+                INPUT_FRACTION_MAX as usize,
+            ),
+            ("classes", shape.classes, 2, 256),
+        ];
+        for (field, value, least, most) in sizes {
+            if !(least..=most).contains(&value) {
+                return Err(DataError::Shape {
+                    field,
+                    value,
+                    least,
+                    most,
+                });
+            }
+        }
+        let per_example = shape.positions * shape.inputs;
+        if codes.len() != labels.len() * per_example {
+            let (codes, labels) = (codes.len(), labels.len());
+            return Err(DataError::CodeCount {
+                codes,
+                labels,
+                per_example,
+            });
+        }
+        if let Some(example) = labels.iter().position(|l| usize::from(*l) >= shape.classes) {
+            let label = labels[example];
+            return Err(DataError::Label {
+                example,
+                label,
+                classes: shape.classes,
+            });
+        }
+        let mut is_used = vec![false; labels.len()];
+        for &example in train.iter().chain(&test) {
+            match is_used.get_mut(example) {
+                Some(used) if !*used => *used = true,
+                _ => return Err(DataError::Split(example)),
+            }
+        }
+        if train.is_empty() {
+            return Err(DataError::NoTrainingExamples);
+        }
+        Ok(Self {
+            shape,
+            codes,
+            labels,
+            train,
+            test,
+        })
+    }
+
+    /// 8×8 images as the digits are cut ([`image_codes`]), ten classes, a random
+    /// share of `test_percent` (0 to 99, rounded down) as test part.
+    ///
+    /// # Errors
+    /// [`DataError::NoLabel`], [`DataError::NoTrainingExamples`], or
+    /// [`DataError::Shape`] for a percentage above 99.
+    pub fn from_rows(
+        rows: &[ImageRow],
+        test_percent: u8,
+        rng_seed: u64,
+    ) -> Result<Self, DataError> {
+        if test_percent > 99 {
+            let value = usize::from(test_percent);
+            return Err(DataError::Shape {
+                field: "test_percent",
+                value,
+                least: 0,
+                most: 99,
+            });
+        }
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        Rng::new(rng_seed, Purpose::Split, 0).shuffle(&mut order);
+        let test = order.split_off(rows.len() - rows.len() * usize::from(test_percent) / 100);
+        Self::from_split(rows, order, test)
+    }
+
+    fn from_split(
+        rows: &[ImageRow],
+        train: Vec<usize>,
+        test: Vec<usize>,
+    ) -> Result<Self, DataError> {
+        let mut labels = Vec::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            labels.push(row.label.ok_or(DataError::NoLabel(at + 1))?);
+        }
+        let codes = rows
+            .iter()
+            .flat_map(|row| image_codes(&row.pixels))
+            .collect();
+        Self::new(image::SHAPE, codes, labels, train, test)
+    }
+
+    /// Positions per example.
+    pub fn positions(&self) -> usize {
+        self.shape.positions
+    }
+
+    /// Codes per position.
+    pub fn inputs(&self) -> usize {
+        self.shape.inputs
+    }
+
+    /// Fraction bits of a code.
+    pub fn input_fraction(&self) -> u32 {
+        self.shape.input_fraction
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.shape.classes
+    }
+
+    /// Indices of the examples of one part, in the split's order.
+    pub fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Train => &self.train,
+            Part::Test => &self.test,
+        }
+    }
+
+    /// Input codes of example `index`, positions × inputs, row-major.
+    ///
+    /// # Panics
+    /// When there is no such example.
+    pub fn codes(&self, index: usize) -> &[u8] {
+        let size = self.shape.positions * self.shape.inputs;
+        &self.codes[index * size..(index + 1) * size]
+    }
+
+    /// Label of example `index`.
+    ///
+    /// # Panics
+    /// When there is no such example.
+    pub fn label(&self, index: usize) -> u8 {
+        self.labels[index]
+    }
+
+    /// SHA-256 over shape, examples and split: equal for equal data only.
+    pub fn fingerprint(&self) -> Digest {
+        let DataShape {
+            positions,
+            inputs,
+            input_fraction,
+            classes,
+        } = self.shape;
+        let sizes = [
+            positions,
+            inputs,
+            input_fraction as usize,
+            classes,
+            self.labels.len(),
+        ];
+        let mut bytes = b"HSHRdat1".to_vec();
+        for numbers in [&sizes[..], &[self.train.len()], &self.train, &self.test] {
+            bytes.extend(numbers.iter().flat_map(|n| (*n as u64).to_le_bytes()));
+        }
+        bytes.extend(&self.labels);
+        bytes.extend(&self.codes);
+        digest(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: DataShape = DataShape {
+        positions: 1,
+        inputs: 2,
+        input_fraction: 0,
+        classes: 3,
+    };
+
+    fn data(train: Vec<usize>, test: Vec<usize>) -> Result<Dataset, DataError> {
+        Dataset::new(SHAPE, vec![1, 2, 3, 4, 5, 6], vec![0, 1, 2], train, test)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        assert!(data(vec![0, 2], vec![1]).is_ok());
+        let text = |result: Result<Dataset, DataError>| result.unwrap_err().to_string();
+        let twice = "the split names example 0 twice or beyond the last example";
+        assert_eq!(text(data(vec![0], vec![0])), twice);
+        assert_eq!(data(vec![3], vec![]), Err(DataError::Split(3)));
+        assert_eq!(data(vec![], vec![1]), Err(DataError::NoTrainingExamples));
+        let short = Dataset::new(SHAPE, vec![0; 5], vec![0; 3], vec![0], vec![]);
+        assert_eq!(
+            text(short),
+            "5 codes for 3 labels, must be 2 codes per example"
+        );
+        let label = Dataset::new(SHAPE, vec![0; 2], vec![3], vec![0], vec![]);
+        assert_eq!(text(label), "example 0 has label 3, must be below 3");
+        let shape = DataShape {
+            input_fraction: 9,
+            ..SHAPE
+        };
+        let fraction = Dataset::new(shape, vec![], vec![], vec![], vec![]);
+        assert_eq!(text(fraction), "input_fraction is 9, must be 0 to 8");
+    }
+
+    #[test]
+    fn any_change_of_the_data_changes_the_fingerprint() {
+        let base = data(vec![0, 2], vec![1]).unwrap();
+        assert_eq!(
+            base.fingerprint(),
+            data(vec![0, 2], vec![1]).unwrap().fingerprint()
+        );
+        let mut others = vec![
+            data(vec![2, 0], vec![1]).unwrap(),
+            data(vec![0, 2, 1], vec![]).unwrap(),
+        ];
+        let changes: [fn(&mut Dataset); 3] = [
+            |data| data.codes[3] ^= 1,
+            |data| data.labels[1] = 2,
+            |data| data.shape.input_fraction = 1,
+        ];
+        for change in changes {
+            let mut other = base.clone();
+            change(&mut other);
+            others.push(other);
+        }
+        for other in others {
+            assert_ne!(other.fingerprint(), base.fingerprint());
+        }
+    }
+
+    #[test]
+    fn a_users_rows_are_split_by_the_rng_seed() {
+        let rows: Vec<ImageRow> = (0..20)
+            .map(|i| ImageRow {
+                pixels: [i; 64],
+                label: Some(i % 10),
+            })
+            .collect();
+        let first = Dataset::from_rows(&rows, 25, 1).unwrap();
+        assert_eq!(
+            (first.part(Part::Train).len(), first.part(Part::Test).len()),
+            (15, 5)
+        );
+        assert_eq!(first, Dataset::from_rows(&rows, 25, 1).unwrap());
+        assert_ne!(first, Dataset::from_rows(&rows, 25, 2).unwrap());
+        assert!(Dataset::from_rows(&rows, 100, 1).is_err());
+        assert_eq!(
+            Dataset::from_rows(&[], 0, 1),
+            Err(DataError::NoTrainingExamples)
+        );
+        let unlabelled = [ImageRow {
+            pixels: [0; 64],
+            label: None,
+        }];
+        assert_eq!(
+            Dataset::from_rows(&unlabelled, 0, 1),
+            Err(DataError::NoLabel(1))
+        );
+    }
+}
