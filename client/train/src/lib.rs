@@ -1,5 +1,54 @@
 //! Trains Hasher Transformers by surrogate gradients.
+//!
+//! ```text
+//! Dataset ── batch ──> Network (float, weights decoded from seeds)
+//!                          │ loss, gradient of the weights
+//!                          v
+//! seeds <── UpdateSeeds ── latents <── Adam ── gradient of the coefficients
+//! ```
+//!
+//! The optimiser keeps real-valued *latents*; the forward pass only ever sees
+//! weights decoded from the seeds that the latents encode to. When training is
+//! over the latents are dropped and the seeds are the model.
+//!
+//! The result depends on the configuration and the data only: not on the number
+//! of threads, not on interruptions ([`Trainer::checkpoint`]) and, by design, not
+//! on the machine (no fused or reordered arithmetic, mathematics in software).
+//! The crate never opens files and never prints; the command line does.
+//!
+//! ```
+//! use hasher_train::{TrainConfig, Trainer, data};
+//!
+//! let digits = data::digits();
+//! let config = TrainConfig { steps: 3, ..TrainConfig::default() };
+//! let mut trainer = Trainer::new(config, &digits)?;
+//! while !trainer.is_finished() {
+//!     let report = trainer.step()?;
+//!     println!("step {} loss {:.3}", report.step, report.loss);
+//! }
+//! let saved = trainer.checkpoint();
+//! let again = Trainer::resume(&saved, &digits)?;
+//! assert_eq!(again.model()?.id(), trainer.model()?.id());
+//! # Ok::<(), hasher_train::TrainError>(())
+//! ```
 
+mod checkpoint;
+mod config;
 pub mod data;
-#[cfg_attr(not(test), expect(dead_code, reason = "the trainer that draws from it follows"))]
+mod dense;
+mod error;
+mod gemm;
+#[cfg(test)]
+mod gradient_check;
+mod latent;
+mod layer;
+mod network;
+mod optimiser;
 mod rng;
+mod shape;
+mod trainer;
+
+pub use checkpoint::{CHECKPOINT_BYTES_MAX, CheckpointError};
+pub use config::{ACTIVATIONS_MAX, BATCH_MAX, ConfigError, DitherSource, STEPS_MAX, TrainConfig};
+pub use error::TrainError;
+pub use trainer::{StepReport, THREADS_MAX, Trainer};

@@ -1,0 +1,249 @@
+//! What determines the result of a training run, and the bounds of each value.
+
+use hasher_model::{Config, Kind, Task};
+
+use crate::data::Dataset;
+use crate::optimiser::Schedule;
+
+/// Examples per step at most; with [`ACTIVATIONS_MAX`] it bounds one step's memory.
+pub const BATCH_MAX: u32 = 4096;
+/// Activations of one step at most, over all examples, positions and layers:
+/// about 1 GiB with the copies that the backward pass needs.
+pub const ACTIVATIONS_MAX: u64 = 1 << 24;
+/// Steps at most: the step counter of a checkpoint stays far from its end.
+pub const STEPS_MAX: u32 = 100_000_000;
+
+/// Where the dither of the activations comes from during training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DitherSource {
+    /// A fast generator with the oracle's distribution.
+    #[default]
+    Fast,
+}
+
+/// Everything that determines the resulting seeds, besides the data.
+///
+/// The number of threads is not among it: see
+/// [`Trainer::set_threads`](crate::Trainer::set_threads).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainConfig {
+    /// Kind of all matrices: `hb32`, `hb16`, `hb8` or `kron`.
+    pub kind: Kind,
+    /// Width of the residual stream, a multiple of `heads`. For the bounds of this
+    /// and the next five see [`hasher_model::Config`].
+    pub width: u32,
+    /// Feed-forward units.
+    pub hidden: u32,
+    /// Transformer blocks.
+    pub layers: u32,
+    /// Attention heads.
+    pub heads: u32,
+    /// Bits of an activation code.
+    pub code_bits: u32,
+    /// Bits of dither per unit.
+    pub dither_bits: u32,
+    /// Optimiser steps, 1 to [`STEPS_MAX`].
+    pub steps: u32,
+    /// Examples per step, 1 to [`BATCH_MAX`].
+    pub batch: u32,
+    /// Largest learning rate, above 0 and at most 1.
+    pub peak_learning_rate: f32,
+    /// Steps of linear warm-up.
+    pub warm_up: u32,
+    /// Share of the peak that the cosine ends at, 0 to 1.
+    pub last_learning_rate_share: f32,
+    /// Decoupled weight decay of the matrices, 0 to 1.
+    pub weight_decay: f32,
+    /// Start of every random choice: first weights, order, dither.
+    pub rng_seed: u64,
+    /// Where the dither comes from.
+    pub dither: DitherSource,
+}
+
+impl Default for TrainConfig {
+    /// The digits model of the specification, section 12.1: 154 seeds, 4 928 bytes.
+    fn default() -> Self {
+        Self {
+            kind: Kind::Hb32,
+            width: 64,
+            hidden: 128,
+            layers: 2,
+            heads: 4,
+            code_bits: 4,
+            dither_bits: 4,
+            steps: 800,
+            batch: 32,
+            peak_learning_rate: 2e-3,
+            warm_up: 50,
+            last_learning_rate_share: 0.02,
+            weight_decay: 0.01,
+            rng_seed: 1,
+            dither: DitherSource::Fast,
+        }
+    }
+}
+
+/// Why a configuration cannot be trained.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number is outside its range.
+    #[error("{field} is {value}, must be {least} to {most}")]
+    OutOfRange {
+        /// Name of the field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+        /// Smallest accepted value.
+        least: f64,
+        /// Largest accepted value.
+        most: f64,
+    },
+    /// A flat kind: only tiled kinds are trained.
+    #[error("kind {0} cannot be trained, choose hb32, hb16, hb8 or kron")]
+    Kind(Kind),
+    /// The network's sizes are impossible.
+    #[error("model configuration")]
+    Model(#[from] hasher_model::ConfigError),
+    /// One step would need too much memory.
+    #[error("a step would keep {0} activations, at most {ACTIVATIONS_MAX}: make the batch smaller")]
+    Activations(u64),
+}
+
+impl TrainConfig {
+    /// Checks every bound that does not depend on the data.
+    ///
+    /// # Errors
+    /// The first one that is broken, by field name.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.kind.tile_rows().is_none() {
+            return Err(ConfigError::Kind(self.kind));
+        }
+        let most = f64::from(STEPS_MAX);
+        let fields = [
+            ("steps", self.steps.into(), 1.0, most),
+            ("warm_up", self.warm_up.into(), 0.0, most),
+            ("batch", self.batch.into(), 1.0, BATCH_MAX.into()),
+            (
+                "peak_learning_rate",
+                self.peak_learning_rate.into(),
+                1e-9,
+                1.0,
+            ),
+            (
+                "last_learning_rate_share",
+                self.last_learning_rate_share.into(),
+                0.0,
+                1.0,
+            ),
+            ("weight_decay", self.weight_decay.into(), 0.0, 1.0),
+        ];
+        for (field, value, least, most) in fields {
+            // Written so that NaN is refused.
+            if !(value >= least && value <= most) {
+                return Err(ConfigError::OutOfRange {
+                    field,
+                    value,
+                    least,
+                    most,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The model that this configuration makes of `data`, checked.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::check`], [`ConfigError::Model`], or
+    /// [`ConfigError::Activations`].
+    pub fn model_config(&self, data: &Dataset) -> Result<Config, ConfigError> {
+        self.check()?;
+        let config = Config {
+            task: Task::Classifier,
+            width: self.width,
+            hidden: self.hidden,
+            layers: self.layers,
+            heads: self.heads,
+            positions: data.positions() as u32,
+            inputs: data.inputs() as u32,
+            classes: data.classes() as u32,
+            code_bits: self.code_bits,
+            dither_bits: self.dither_bits,
+            input_fraction: data.input_fraction(),
+            vocabulary: 0,
+        };
+        config.check()?;
+        let per_row = u64::from(self.layers) * u64::from(self.width + self.hidden);
+        let rows = u64::from(self.batch) * u64::from(config.positions);
+        let activations = per_row * rows;
+        if activations > ACTIVATIONS_MAX {
+            return Err(ConfigError::Activations(activations));
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule {
+            peak: self.peak_learning_rate,
+            warm_up: self.warm_up,
+            steps: self.steps,
+            last_share: self.last_learning_rate_share,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_accepted() {
+        assert_eq!(TrainConfig::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn every_bound_is_named_when_it_is_broken() {
+        type Change = fn(&mut TrainConfig);
+        let cases: [(Change, &str); 6] = [
+            (|c| c.steps = 0, "steps is 0, must be 1 to 100000000"),
+            (|c| c.batch = 4097, "batch is 4097, must be 1 to 4096"),
+            (
+                |c| c.weight_decay = f32::NAN,
+                "weight_decay is NaN, must be 0 to 1",
+            ),
+            (
+                |c| c.peak_learning_rate = 2.0,
+                "peak_learning_rate is 2, must be 0.000000001 to 1",
+            ),
+            (
+                |c| c.kind = Kind::Bin,
+                "kind bin cannot be trained, choose hb32, hb16, hb8 or kron",
+            ),
+            (
+                |c| c.layers = 64,
+                "a step would keep 452984832 activations, at most 16777216: make the batch smaller",
+            ),
+        ];
+        let data = crate::data::digits();
+        for (change, text) in cases {
+            let mut config = TrainConfig {
+                batch: 4096,
+                ..TrainConfig::default()
+            };
+            change(&mut config);
+            assert_eq!(config.model_config(&data).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes_that_the_model_refuses_are_refused() {
+        let config = TrainConfig {
+            heads: 3,
+            ..TrainConfig::default()
+        };
+        let error = config.model_config(&crate::data::digits()).unwrap_err();
+        assert!(matches!(error, ConfigError::Model(_)), "{error}");
+    }
+}

@@ -1,0 +1,51 @@
+//! What can go wrong while training or evaluating.
+
+use hasher_model::ModelError;
+
+use crate::checkpoint::CheckpointError;
+use crate::config::ConfigError;
+
+/// Why training or evaluation stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration cannot be trained on this data.
+    #[error("invalid training configuration")]
+    Config(#[from] ConfigError),
+    /// The checkpoint cannot be continued.
+    #[error("cannot resume training")]
+    Checkpoint(#[from] CheckpointError),
+    /// A parameter became infinite or not a number.
+    #[error("training diverged at step {step}: {reason}; try a smaller learning rate")]
+    Diverged {
+        /// The step, from 1.
+        step: u32,
+        /// What the encoder said.
+        reason: String,
+    },
+    /// All steps of the configuration are done.
+    #[error("training is finished: all {0} steps are done")]
+    Finished(u32),
+    /// The model crate refused the model.
+    #[error("cannot build the model")]
+    Model(#[from] ModelError),
+    /// The model reads inputs of another shape than the data has.
+    #[error("the model takes {model} inputs, the data has {data}")]
+    DataShape {
+        /// Positions × inputs and fraction bits of the model.
+        model: String,
+        /// The same of the data.
+        data: String,
+    },
+    /// Numbers of passes that cannot be evaluated.
+    #[error("passes must be 1 to {most}, got {got}")]
+    Passes {
+        /// Largest number of passes.
+        most: usize,
+        /// What was asked for; 0 for an empty list.
+        got: usize,
+    },
+    /// The part of the data to evaluate holds no example.
+    #[error("there is no example to evaluate")]
+    NoExamples,
+}

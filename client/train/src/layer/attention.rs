@@ -1,0 +1,165 @@
+//! Multi-head soft-max attention inside one example; every position attends to
+//! every position.
+
+use crate::gemm::{add_scaled, dot};
+
+/// Shape of one attention layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attention {
+    /// Positions per example.
+    pub positions: usize,
+    /// Heads; divides `width`.
+    pub heads: usize,
+    /// Values per row, all heads together.
+    pub width: usize,
+}
+
+/// Query, key and value rows: `examples · positions × width` each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Qkv<'a> {
+    pub q: &'a [f32],
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+}
+
+/// Where the gradients of [`Qkv`] are added.
+#[derive(Debug)]
+pub(crate) struct QkvGradient<'a> {
+    pub q: &'a mut [f32],
+    pub k: &'a mut [f32],
+    pub v: &'a mut [f32],
+}
+
+impl Attention {
+    /// Length of the attention weights of `rows` rows.
+    pub(crate) fn weights_len(&self, rows: usize) -> usize {
+        rows * self.heads * self.positions
+    }
+
+    fn score_scale(&self) -> f32 {
+        1.0 / ((self.width / self.heads) as f32).sqrt()
+    }
+
+    /// Writes the mixed values to `out` and the soft-max weights to `weights`
+    /// (one run of `positions` values per row and head).
+    pub(crate) fn forward(&self, qkv: Qkv<'_>, weights: &mut [f32], out: &mut [f32]) {
+        let head_width = self.width / self.heads;
+        let scale = self.score_scale();
+        out.fill(0.0);
+        let runs = weights.chunks_exact_mut(self.positions).enumerate();
+        for (run, weights) in runs {
+            let (row, head) = (run / self.heads, run % self.heads);
+            let first = row - row % self.positions;
+            let at = |row: usize| row * self.width + head * head_width..;
+            let q = &qkv.q[at(row)][..head_width];
+            for (j, weight) in weights.iter_mut().enumerate() {
+                *weight = dot(q, &qkv.k[at(first + j)][..head_width]) * scale;
+            }
+            soft_max(weights);
+            let out = &mut out[at(row)][..head_width];
+            for (j, weight) in weights.iter().enumerate() {
+                add_scaled(out, *weight, &qkv.v[at(first + j)][..head_width]);
+            }
+        }
+    }
+
+    /// Adds the gradients of queries, keys and values, given dL/d`out` and the
+    /// forward's `weights`.
+    pub(crate) fn backward(
+        &self,
+        qkv: Qkv<'_>,
+        weights: &[f32],
+        d_out: &[f32],
+        gradient: QkvGradient<'_>,
+        d_weights: &mut Vec<f32>,
+    ) {
+        let head_width = self.width / self.heads;
+        let scale = self.score_scale();
+        d_weights.resize(self.positions, 0.0);
+        for (run, weights) in weights.chunks_exact(self.positions).enumerate() {
+            let (row, head) = (run / self.heads, run % self.heads);
+            let first = row - row % self.positions;
+            let at = |row: usize| row * self.width + head * head_width..;
+            let d_out = &d_out[at(row)][..head_width];
+            for (j, d_weight) in d_weights.iter_mut().enumerate() {
+                *d_weight = dot(d_out, &qkv.v[at(first + j)][..head_width]);
+            }
+            let mean = dot(weights, d_weights);
+            let q = &qkv.q[at(row)][..head_width];
+            for (j, (weight, d_weight)) in weights.iter().zip(d_weights.iter()).enumerate() {
+                let d_score = weight * (d_weight - mean) * scale;
+                let key = at(first + j);
+                add_scaled(&mut gradient.v[key.clone()][..head_width], *weight, d_out);
+                add_scaled(&mut gradient.k[key.clone()][..head_width], d_score, q);
+                let dq = &mut gradient.q[at(row)][..head_width];
+                add_scaled(dq, d_score, &qkv.k[key][..head_width]);
+            }
+        }
+    }
+}
+
+/// Replaces scores by their soft-max.
+pub(crate) fn soft_max(scores: &mut [f32]) {
+    let max = scores.iter().fold(f32::NEG_INFINITY, |max, s| max.max(*s));
+    let mut sum = 0.0;
+    for s in scores.iter_mut() {
+        *s = libm::expf(*s - max);
+        sum += *s;
+    }
+    let scale = 1.0 / sum;
+    scores.iter_mut().for_each(|s| *s *= scale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{assert_gradient, values};
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let attention = Attention {
+            positions: 3,
+            heads: 2,
+            width: 8,
+        };
+        let len = 2 * 3 * 8;
+        let point = values(3 * len, 31);
+        let weights_of_y = values(len, 32);
+        let run = |point: &[f32], gradient: Option<&mut [f32]>| {
+            let (q, rest) = point.split_at(len);
+            let (k, v) = rest.split_at(len);
+            let qkv = Qkv { q, k, v };
+            let mut weights = vec![0.0; attention.weights_len(6)];
+            let mut out = vec![0.0; len];
+            attention.forward(qkv, &mut weights, &mut out);
+            if let Some(gradient) = gradient {
+                let (q, rest) = gradient.split_at_mut(len);
+                let (k, v) = rest.split_at_mut(len);
+                let gradient = QkvGradient { q, k, v };
+                attention.backward(qkv, &weights, &weights_of_y, gradient, &mut Vec::new());
+            }
+            out.iter()
+                .zip(&weights_of_y)
+                .map(|(y, w)| f64::from(y * w))
+                .sum()
+        };
+        assert_gradient(&point, run);
+    }
+
+    #[test]
+    fn equal_keys_give_the_mean_of_the_values() {
+        let attention = Attention {
+            positions: 2,
+            heads: 1,
+            width: 2,
+        };
+        let mut out = [0.0; 4];
+        let qkv = Qkv {
+            q: &[1.0, 2.0, 3.0, 4.0],
+            k: &[0.5; 4],
+            v: &[0.0, 2.0, 4.0, 6.0],
+        };
+        attention.forward(qkv, &mut [0.0; 4], &mut out);
+        assert_eq!(out, [2.0, 4.0, 2.0, 4.0]);
+    }
+}

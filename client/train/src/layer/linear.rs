@@ -1,0 +1,118 @@
+//! `y = x·Wᵀ + b`.
+
+use crate::gemm::{Gemm, Left};
+
+/// A dense layer over borrowed weights.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linear<'a> {
+    /// Values per input row.
+    pub inputs: usize,
+    /// Values per output row.
+    pub outputs: usize,
+    /// `outputs × inputs`, by rows.
+    pub weight: &'a [f32],
+    /// The same weights as `inputs × outputs`, by rows.
+    pub transposed: &'a [f32],
+    /// One value per output.
+    pub bias: &'a [f32],
+}
+
+/// Where the gradients of a [`Linear`] are added.
+#[derive(Debug)]
+pub(crate) struct LinearGradient<'a> {
+    /// `outputs × inputs`, by rows.
+    pub weight: &'a mut [f32],
+    /// One value per output.
+    pub bias: &'a mut [f32],
+}
+
+impl Linear<'_> {
+    /// `y += x·Wᵀ + b` for every row.
+    pub(crate) fn forward_add(&self, gemm: &mut Gemm, x: &[f32], y: &mut [f32]) {
+        for row in y.chunks_exact_mut(self.outputs) {
+            for (y, b) in row.iter_mut().zip(self.bias) {
+                *y += b;
+            }
+        }
+        let rows = y.len() / self.outputs;
+        let shape = [rows, self.inputs, self.outputs];
+        gemm.multiply_add(shape, Left::Rows(x), self.transposed, y);
+    }
+
+    /// `y = x·Wᵀ + b` for every row.
+    pub(crate) fn forward(&self, gemm: &mut Gemm, x: &[f32], y: &mut [f32]) {
+        y.fill(0.0);
+        self.forward_add(gemm, x, y);
+    }
+
+    /// Adds the gradients of weights and bias, given dL/dy and the forward's `x`.
+    pub(crate) fn backward_parameters(
+        &self,
+        gemm: &mut Gemm,
+        x: &[f32],
+        dy: &[f32],
+        gradient: LinearGradient<'_>,
+    ) {
+        for row in dy.chunks_exact(self.outputs) {
+            for (b, dy) in gradient.bias.iter_mut().zip(row) {
+                *b += dy;
+            }
+        }
+        let rows = dy.len() / self.outputs;
+        let shape = [self.outputs, rows, self.inputs];
+        gemm.multiply_add(shape, Left::Columns(dy), x, gradient.weight);
+    }
+
+    /// Adds dL/dx, given dL/dy.
+    pub(crate) fn backward_input(&self, gemm: &mut Gemm, dy: &[f32], dx: &mut [f32]) {
+        let rows = dy.len() / self.outputs;
+        let shape = [rows, self.outputs, self.inputs];
+        gemm.multiply_add(shape, Left::Rows(dy), self.weight, dx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{assert_gradient, values};
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let (rows, inputs, outputs) = (3, 5, 4);
+        let parts = [outputs * inputs, outputs, rows * inputs];
+        let point = values(parts.iter().sum(), 11);
+        let weights_of_y = values(rows * outputs, 12);
+        let run = |point: &[f32], gradient: Option<&mut [f32]>| {
+            let (weight, rest) = point.split_at(parts[0]);
+            let (bias, x) = rest.split_at(parts[1]);
+            let mut transposed = vec![0.0; weight.len()];
+            for o in 0..outputs {
+                for i in 0..inputs {
+                    transposed[i * outputs + o] = weight[o * inputs + i];
+                }
+            }
+            let layer = Linear {
+                inputs,
+                outputs,
+                weight,
+                transposed: &transposed,
+                bias,
+            };
+            let mut gemm = Gemm::default();
+            let mut y = vec![0.0; rows * outputs];
+            layer.forward(&mut gemm, x, &mut y);
+            if let Some(gradient) = gradient {
+                let (weight, rest) = gradient.split_at_mut(parts[0]);
+                let (bias, dx) = rest.split_at_mut(parts[1]);
+                let parameters = LinearGradient { weight, bias };
+                layer.backward_parameters(&mut gemm, x, &weights_of_y, parameters);
+                layer.backward_input(&mut gemm, &weights_of_y, dx);
+            }
+            y.iter()
+                .zip(&weights_of_y)
+                .map(|(y, w)| f64::from(y * w))
+                .sum()
+        };
+        assert_gradient(&point, run);
+    }
+}

@@ -1,0 +1,157 @@
+//! The classifier's end: mean over positions, norm, hash activation, head and
+//! loss.
+
+use super::activation::{Activate, Lane, Range};
+use super::loss::{self, RowLoss};
+use super::norm;
+use crate::dense::{Dense, DenseGradient};
+use crate::gemm::{Gemm, add_scaled};
+use crate::shape::Shape;
+
+/// Borrowed parameters of the read-out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Readout<'a> {
+    pub shape: &'a Shape,
+    pub dense: &'a Dense,
+}
+
+/// What the backward needs from the forward, one row per example.
+#[derive(Debug)]
+pub(crate) struct ReadoutState {
+    pooled: Vec<f32>,
+    normed: Vec<f32>,
+    scales: Vec<f32>,
+    codes: Vec<f32>,
+    logits: Vec<f32>,
+    d_logits: Vec<f32>,
+    narrow: Vec<f32>,
+    d_pooled: Vec<f32>,
+}
+
+impl ReadoutState {
+    /// Buffers for `examples` examples.
+    pub(crate) fn new(shape: &Shape, examples: usize) -> Self {
+        let narrow = || vec![0.0; examples * shape.width];
+        let logits = || vec![0.0; examples * shape.classes];
+        Self {
+            pooled: narrow(),
+            normed: narrow(),
+            scales: vec![0.0; examples],
+            codes: narrow(),
+            logits: logits(),
+            d_logits: logits(),
+            narrow: narrow(),
+            d_pooled: narrow(),
+        }
+    }
+}
+
+impl Readout<'_> {
+    fn gain(&self) -> &[f32] {
+        self.dense.gain(self.shape.final_gain())
+    }
+
+    /// Logits of every example from the last residual stream `h`.
+    pub(crate) fn forward(
+        &self,
+        gemm: &mut Gemm,
+        act: &mut impl Activate,
+        h: &[f32],
+        state: &mut ReadoutState,
+    ) {
+        let Shape {
+            width,
+            positions,
+            layers,
+            ..
+        } = *self.shape;
+        state.pooled.fill(0.0);
+        let examples = h.chunks_exact(positions * width);
+        for (rows, pooled) in examples.zip(state.pooled.chunks_exact_mut(width)) {
+            for row in rows.chunks_exact(width) {
+                add_scaled(pooled, 1.0 / positions as f32, row);
+            }
+        }
+        norm::forward(
+            &state.pooled,
+            self.gain(),
+            &mut state.normed,
+            &mut state.scales,
+        );
+        let quantiser = self.shape.quantiser(Range::Signed);
+        let lanes = state
+            .normed
+            .chunks_exact(width)
+            .zip(state.codes.chunks_exact_mut(width));
+        for (example, (z, y)) in lanes.enumerate() {
+            act.activate(
+                Lane {
+                    example,
+                    layer: layers,
+                    site: 0,
+                    position: 0,
+                },
+                &quantiser,
+                z,
+                y,
+            );
+        }
+        let head = self.dense.linear(self.shape.head());
+        head.forward(gemm, &state.codes, &mut state.logits);
+    }
+
+    /// Loss of every example; keeps the gradient of the logits, each example
+    /// counting `weight`.
+    pub(crate) fn loss(
+        &self,
+        labels: &[u8],
+        weight: f32,
+        state: &mut ReadoutState,
+    ) -> Vec<RowLoss> {
+        let classes = self.shape.classes;
+        let rows = state.logits.chunks_exact(classes);
+        rows.zip(state.d_logits.chunks_exact_mut(classes))
+            .zip(labels)
+            .map(|((logits, d), label)| loss::cross_entropy(logits, usize::from(*label), weight, d))
+            .collect()
+    }
+
+    /// Sets `dh` to dL/dh and adds the parameters' gradients.
+    pub(crate) fn backward(
+        &self,
+        gemm: &mut Gemm,
+        dh: &mut [f32],
+        state: &mut ReadoutState,
+        gradient: &mut DenseGradient,
+    ) {
+        let Shape {
+            width, positions, ..
+        } = *self.shape;
+        let head = self.dense.linear(self.shape.head());
+        let d_head = gradient.linear(self.shape.head());
+        head.backward_parameters(gemm, &state.codes, &state.d_logits, d_head);
+        state.narrow.fill(0.0);
+        head.backward_input(gemm, &state.d_logits, &mut state.narrow);
+        self.shape
+            .quantiser(Range::Signed)
+            .backward(&state.normed, &mut state.narrow);
+        state.d_pooled.fill(0.0);
+        let d_gain = gradient.gain(self.shape.final_gain());
+        let (d_normed, d_pooled) = (&state.narrow, &mut state.d_pooled);
+        norm::backward(
+            d_normed,
+            &state.pooled,
+            self.gain(),
+            &state.scales,
+            d_pooled,
+            d_gain,
+        );
+        dh.fill(0.0);
+        let examples = dh.chunks_exact_mut(positions * width);
+        for (rows, d_pooled) in examples.zip(state.d_pooled.chunks_exact(width)) {
+            for row in rows.chunks_exact_mut(width) {
+                add_scaled(row, 1.0 / positions as f32, d_pooled);
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The training loop: batches, threads, optimiser steps, checkpoints.
+//!
+//! Owns the state of one run. It never prints, opens files or keeps time: the
+//! caller asks for one [`Trainer::step`] after the other and stops when it likes.
+
+use std::num::NonZero;
+use std::thread;
+
+use hasher_model::{Manifest, Model, Seed};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::config::TrainConfig;
+use crate::data::{Dataset, Part};
+use crate::error::TrainError;
+use crate::latent::Latents;
+use crate::layer::activation::FastDither;
+use crate::network::{Chunk, Network};
+use crate::optimiser::{Adam, clip};
+use crate::rng::{Purpose, Rng};
+use crate::shape::Shape;
+
+/// Examples of one chunk, the unit of work of a thread. Part of the result: the
+/// gradients of chunks are rounded sums. Four digits are 36 rows, whole blocks of
+/// the matrix kernel, and a batch of 32 can keep eight threads busy.
+const CHUNK_EXAMPLES: usize = 4;
+/// Threads at most: more than any batch has chunks.
+pub const THREADS_MAX: usize = 1024;
+
+/// What one optimiser step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: u32,
+    /// Mean cross-entropy of the batch before the step, in nats.
+    pub loss: f64,
+    /// Share of the batch that was classified rightly before the step.
+    pub accuracy: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f32,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+}
+
+/// A training run on one data set.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    config: TrainConfig,
+    data: &'a Dataset,
+    manifest: Manifest,
+    network: Network,
+    latents: Latents,
+    is_decayed: Vec<bool>,
+    adam: Adam,
+    /// Seeds of the present latents; the network's weights are decoded from them.
+    seeds: Vec<Seed>,
+    chunks: Vec<Chunk>,
+    gradient: Vec<f32>,
+    order: Order,
+    batch: Vec<usize>,
+    step: u32,
+    threads: usize,
+}
+
+impl<'a> Trainer<'a> {
+    /// A run that begins at its first step, on all processors.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] or [`TrainError::Model`].
+    pub fn new(config: TrainConfig, data: &'a Dataset) -> Result<Self, TrainError> {
+        let manifest = Manifest::new(config.model_config(data)?, |_| config.kind)?;
+        let shape = Shape::new(manifest.config());
+        let latents = Latents::new(&manifest, config.rng_seed);
+        let count = latents.values().len();
+        let mut rest = config.batch as usize;
+        let mut chunks = Vec::with_capacity(rest.div_ceil(CHUNK_EXAMPLES));
+        while rest > 0 {
+            let examples = rest.min(CHUNK_EXAMPLES);
+            chunks.push(Chunk::new(&shape, examples));
+            rest -= examples;
+        }
+        let mut trainer = Self {
+            network: Network::new(shape),
+            is_decayed: latents.is_decayed(),
+            adam: Adam::new(count),
+            seeds: Vec::with_capacity(manifest.seed_count()),
+            chunks,
+            gradient: vec![0.0; count],
+            order: Order::new(config.rng_seed, data.part(Part::Train)),
+            batch: Vec::with_capacity(config.batch as usize),
+            step: 0,
+            threads: thread::available_parallelism().map_or(1, NonZero::get),
+            config,
+            data,
+            manifest,
+            latents,
+        };
+        trainer.update_seeds()?;
+        Ok(trainer)
+    }
+
+    /// The run that [`Trainer::checkpoint`] saved, on the same data.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] says what is wrong with the bytes;
+    /// [`TrainError::Config`] or [`TrainError::Model`] if they do not fit the data.
+    pub fn resume(bytes: &[u8], data: &'a Dataset) -> Result<Self, TrainError> {
+        let checkpoint = Checkpoint::parse(bytes)?;
+        if checkpoint.fingerprint != data.fingerprint() {
+            return Err(CheckpointError::OtherData(checkpoint.fingerprint).into());
+        }
+        let mut trainer = Self::new(checkpoint.config, data)?;
+        let (got, expected) = (checkpoint.latents.len(), trainer.latents.values().len());
+        if got != expected {
+            return Err(CheckpointError::LatentCount { got, expected }.into());
+        }
+        trainer
+            .latents
+            .values_mut()
+            .copy_from_slice(&checkpoint.latents);
+        trainer.adam = checkpoint.adam;
+        trainer.step = checkpoint.step;
+        trainer.update_seeds()?;
+        Ok(trainer)
+    }
+
+    /// Everything that [`Trainer::resume`] needs to go on: the seeds of the
+    /// resumed run are those of an uninterrupted one, byte for byte.
+    pub fn checkpoint(&self) -> Vec<u8> {
+        let checkpoint = Checkpoint {
+            config: self.config.clone(),
+            fingerprint: self.data.fingerprint(),
+            step: self.step,
+            latents: self.latents.values().to_vec(),
+            adam: self.adam.clone(),
+        };
+        checkpoint.to_bytes()
+    }
+
+    /// Works with up to `threads` threads (at least 1, at most [`THREADS_MAX`]).
+    /// The result is the same for any number.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = threads.clamp(1, THREADS_MAX);
+    }
+
+    /// What determines the run.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Steps done so far.
+    pub fn steps_done(&self) -> u32 {
+        self.step
+    }
+
+    /// Whether all steps are done.
+    pub fn is_finished(&self) -> bool {
+        self.step >= self.config.steps
+    }
+
+    /// The model of the present seeds.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] if its sums might overflow (gigantic weights).
+    pub fn model(&self) -> Result<Model, TrainError> {
+        Ok(Model::new(self.manifest.clone(), self.seeds.clone())?)
+    }
+
+    /// One optimiser step on the next batch: forward and backward, then
+    /// `UpdateSeeds`.
+    ///
+    /// # Errors
+    /// [`TrainError::Finished`], or [`TrainError::Diverged`], after which the run
+    /// is of no use.
+    pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        if self.is_finished() {
+            return Err(TrainError::Finished(self.config.steps));
+        }
+        self.load_batch();
+        self.run_chunks();
+        let (loss, correct) = self.sum_chunks();
+        let examples = f64::from(self.config.batch);
+
+        let summed = &self.chunks[0].gradient;
+        self.latents
+            .pull_back(summed, &self.seeds, &mut self.gradient);
+        let gradient_norm = clip(&mut self.gradient);
+        let learning_rate = self.config.schedule().rate(self.step);
+        self.adam.apply(
+            self.step,
+            learning_rate,
+            self.config.weight_decay,
+            self.latents.values_mut(),
+            &self.gradient,
+            &self.is_decayed,
+        );
+        self.step += 1;
+        self.update_seeds()?;
+        Ok(StepReport {
+            step: self.step,
+            loss: loss / examples,
+            accuracy: f64::from(correct) / examples,
+            learning_rate,
+            gradient_norm,
+        })
+    }
+
+    fn load_batch(&mut self) {
+        let size = u64::from(self.config.batch);
+        let first = u64::from(self.step) * size;
+        self.batch.clear();
+        for number in first..first + size {
+            self.batch
+                .push(self.order.example(number, self.data.part(Part::Train)));
+        }
+        let mut rest = self.batch.as_slice();
+        for chunk in &mut self.chunks {
+            let (own, after) = rest.split_at(chunk.examples());
+            chunk.load(self.data, own);
+            rest = after;
+        }
+    }
+
+    /// Forward and backward of every chunk. A chunk's result depends on nothing
+    /// but its own number, so threads may share them out as they like.
+    fn run_chunks(&mut self) {
+        let (network, config, step) = (&self.network, &self.config, self.step);
+        let weight = 1.0 / config.batch as f32;
+        let work = |first: usize, chunks: &mut [Chunk]| {
+            for (at, chunk) in chunks.iter_mut().enumerate() {
+                // A batch has at most 2¹² examples, so the two never mix.
+                let index = u64::from(step) << 12 | (first + at) as u64;
+                let rng = Rng::new(config.rng_seed, Purpose::Dither, index);
+                let mut dither = FastDither::new(rng, config.dither_bits);
+                network.run(chunk, &mut dither, weight);
+            }
+        };
+        let share = self.chunks.len().div_ceil(self.threads);
+        let (own, others) = self.chunks.split_at_mut(share);
+        thread::scope(|scope| {
+            for (at, group) in others.chunks_mut(share).enumerate() {
+                scope.spawn(move || work((at + 1) * share, group));
+            }
+            work(0, own);
+        });
+    }
+
+    /// Sums gradients into the first chunk, in order; loss and right answers.
+    fn sum_chunks(&mut self) -> (f64, u32) {
+        let (first, others) = self.chunks.split_first_mut().expect("a batch has a chunk");
+        for chunk in others.iter() {
+            first.gradient.add(&chunk.gradient);
+        }
+        let all = || std::iter::once(&*first).chain(others.iter());
+        (
+            all().map(|chunk| chunk.loss).sum(),
+            all().map(|chunk| chunk.correct).sum(),
+        )
+    }
+
+    fn update_seeds(&mut self) -> Result<(), TrainError> {
+        self.latents
+            .update(&mut self.seeds, &mut self.network.dense)
+            .map_err(|error| TrainError::Diverged {
+                step: self.step,
+                reason: error.to_string(),
+            })
+    }
+}
+
+/// The order of the training examples: one permutation per epoch.
+#[derive(Debug)]
+struct Order {
+    rng_seed: u64,
+    epoch: u64,
+    permutation: Vec<usize>,
+}
+
+impl Order {
+    fn new(rng_seed: u64, examples: &[usize]) -> Self {
+        let mut order = Self {
+            rng_seed,
+            epoch: 0,
+            permutation: Vec::new(),
+        };
+        order.shuffle(0, examples);
+        order
+    }
+
+    /// Example number `number` of the run.
+    fn example(&mut self, number: u64, examples: &[usize]) -> usize {
+        let count = examples.len() as u64;
+        let epoch = number / count;
+        if epoch != self.epoch {
+            self.shuffle(epoch, examples);
+        }
+        self.permutation[(number % count) as usize]
+    }
+
+    fn shuffle(&mut self, epoch: u64, examples: &[usize]) {
+        self.epoch = epoch;
+        self.permutation.clear();
+        self.permutation.extend_from_slice(examples);
+        Rng::new(self.rng_seed, Purpose::Order, epoch).shuffle(&mut self.permutation);
+    }
+}
+
+#[cfg(test)]
+mod tests;
