@@ -32,3 +32,16 @@ where
         other => vec![T::try_from(other.as_i64().expect("an integer")).expect("in range")],
     }
 }
+
+/// A published model: manifest and seeds of its entry.
+pub fn model(entry: &Value) -> crate::Model {
+    crate::Model::from_bytes(&model_bytes(entry)).expect("a published model is right")
+}
+
+pub fn model_bytes(entry: &Value) -> Vec<u8> {
+    let seeds = entry["seeds"].as_array().expect("a list of seeds");
+    std::iter::once(&entry["manifest"])
+        .chain(seeds)
+        .flat_map(bytes)
+        .collect()
+}

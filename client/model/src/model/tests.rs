@@ -5,10 +5,7 @@ use crate::{MerkleProof, Place, Scale, vectors};
 
 fn published(name: &str) -> (Vec<u8>, serde_json::Value) {
     let entry = vectors::load()[name].clone();
-    let mut bytes = vectors::bytes(&entry["manifest"]);
-    for seed in entry["seeds"].as_array().unwrap() {
-        bytes.extend(vectors::bytes(seed));
-    }
+    let bytes = vectors::model_bytes(&entry);
     (bytes, entry)
 }
 

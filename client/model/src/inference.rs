@@ -1,0 +1,435 @@
+//! One inference: asks for anchors, runs the passes, yields the outcome.
+//!
+//! It owns the order in which anchors are needed. It never solves any and never
+//! blocks: [`Inference::wanted`] says what is needed next and
+//! [`Inference::supply`] goes on, so that a caller may search as it likes.
+//! [`predict`] is the loop for those who have an [`AnchorSource`].
+//!
+//! ```text
+//! new ──► wanted: anchors ──► supply(solutions) ──► wanted: … ──► wanted: none ──► finish
+//! ```
+
+use std::collections::VecDeque;
+
+use hasher_work::Digest;
+
+use crate::ensemble::first_largest;
+use crate::network::{Forward, Stage};
+use crate::{
+    AnchorError, AnchorPoint, AnchorRequest, AnchorSource, Ensemble, Level, Mode, Model,
+    OracleCount, Request, RequestError, Solution, ZERO_BITS_MAX, ZERO_BITS_MIN, probabilities,
+};
+
+/// Most passes of one inference. Averaging has long converged by then, and a
+/// receipt stays small.
+pub const PASSES_MAX: u16 = 255;
+/// Passes of an inference unless something else is asked for.
+pub const PASSES_DEFAULT: u16 = 21;
+/// Passes whose residual streams are kept at the same time at level 2, so that
+/// their anchors are solved together. Bounds the memory of an inference.
+const PASSES_AT_ONCE: usize = 32;
+
+/// How an inference is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Passes, 1 to [`PASSES_MAX`]; the most that are made with an early stop.
+    pub passes: u16,
+    /// How many anchors there are.
+    pub level: Level,
+    /// Whether anchors must be worked for.
+    pub mode: Mode,
+    /// Stop as soon as the leading class is 3 votes ahead.
+    pub early_stop: bool,
+}
+
+impl Default for Options {
+    /// 21 passes in direct mode, one anchor per pass, no early stop.
+    fn default() -> Self {
+        Self {
+            passes: PASSES_DEFAULT,
+            level: Level::Pass,
+            mode: Mode::Direct,
+            early_stop: false,
+        }
+    }
+}
+
+/// Why an inference can not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferenceError {
+    /// The input does not fit the model.
+    #[error("input does not fit the model")]
+    Request(#[from] RequestError),
+    /// The number of passes is out of bounds.
+    #[error("{0} passes asked for, must be 1 to 255")]
+    Passes(u16),
+    /// The zero bits demanded are out of bounds.
+    #[error("{0} zero bits demanded, must be 8 to 32")]
+    ZeroBits(u32),
+    /// The source answered with another number of solutions.
+    #[error("{got} solutions for {expected} anchors")]
+    SolutionCount {
+        /// Anchors that were wanted.
+        expected: usize,
+        /// Solutions that were given.
+        got: usize,
+    },
+    /// A solution does not count.
+    #[error("solution of anchor {index} is refused")]
+    Anchor {
+        /// Its index among the anchors wanted.
+        index: usize,
+        /// Why it does not count.
+        source: AnchorError,
+    },
+}
+
+/// Why [`predict`] failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError<E> {
+    /// The inference was ill-defined or a solution wrong.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The anchor source failed.
+    #[error("anchors could not be solved")]
+    Source(#[source] E),
+}
+
+/// What one pass says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassOutput {
+    /// Logits in Q16: one row of classes for a classifier, one per position for a
+    /// language model.
+    pub logits: Vec<i32>,
+    /// Probabilities in Q16 of the last row.
+    pub probabilities: Vec<u32>,
+}
+
+impl PassOutput {
+    fn new(logits: Vec<i32>, classes: usize) -> Self {
+        let mut output = Self {
+            logits,
+            probabilities: Vec::new(),
+        };
+        output.probabilities = probabilities(output.answer_logits(classes));
+        output
+    }
+
+    /// The logits of the answer: the last row of `classes`.
+    pub fn answer_logits(&self, classes: usize) -> &[i32] {
+        &self.logits[self.logits.len().saturating_sub(classes)..]
+    }
+
+    /// The pass's own most probable class.
+    pub fn prediction(&self) -> usize {
+        first_largest(&self.probabilities)
+    }
+}
+
+/// A finished inference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What each pass says, in order.
+    pub passes: Vec<PassOutput>,
+    /// What they say together: prediction, confidence, agreement.
+    pub ensemble: Ensemble,
+    /// The solution of every anchor: pass by pass, and layer by layer within a pass.
+    pub anchors: Vec<Solution>,
+    /// Leading zero bits of each anchor, in the same order.
+    pub zero_bits: Vec<u32>,
+    /// Hashes that turned anchors into dither, all computed by this CPU.
+    pub oracle: OracleCount,
+}
+
+impl Outcome {
+    /// What the first `passes` passes say together; nothing for 0 or for more
+    /// passes than there are.
+    pub fn after(&self, passes: usize) -> Option<Ensemble> {
+        let first = self.passes.get(..passes)?;
+        let mut ensemble = Ensemble::new(first.first()?.probabilities.len());
+        for pass in first {
+            ensemble.add(&pass.probabilities);
+        }
+        Some(ensemble)
+    }
+}
+
+/// An inference under way.
+#[derive(Debug)]
+pub struct Inference<'m> {
+    forward: Forward<'m>,
+    model: &'m Model,
+    request: Digest,
+    options: Options,
+    /// Residual stream that enters layer 0 of every pass.
+    embedded: Vec<i64>,
+    wanted: Vec<AnchorRequest>,
+    /// Passes that stand before the same layer and want their anchors.
+    running: VecDeque<Pass>,
+    layer: u16,
+    passes: Vec<PassOutput>,
+    ensemble: Ensemble,
+    anchors: Vec<Solution>,
+    zero_bits: Vec<u32>,
+}
+
+/// One pass under way.
+#[derive(Debug)]
+struct Pass {
+    number: u16,
+    residual: Vec<i64>,
+    solutions: Vec<(Solution, u32)>,
+}
+
+impl<'m> Inference<'m> {
+    /// Begins an inference.
+    ///
+    /// # Errors
+    /// [`InferenceError::Request`], [`InferenceError::Passes`] or
+    /// [`InferenceError::ZeroBits`].
+    pub fn new(
+        model: &'m Model,
+        request: &Request,
+        options: Options,
+    ) -> Result<Self, InferenceError> {
+        request.check(model.config())?;
+        if !(1..=PASSES_MAX).contains(&options.passes) {
+            return Err(InferenceError::Passes(options.passes));
+        }
+        if let Mode::Work { zero_bits } = options.mode
+            && !(ZERO_BITS_MIN..=ZERO_BITS_MAX).contains(&zero_bits)
+        {
+            return Err(InferenceError::ZeroBits(zero_bits));
+        }
+        let mut forward = Forward::new(model);
+        let mut inference = Self {
+            embedded: forward.embed(request),
+            forward,
+            model,
+            request: request.id(),
+            options,
+            wanted: Vec::new(),
+            running: VecDeque::new(),
+            layer: 0,
+            passes: Vec::new(),
+            ensemble: Ensemble::new(model.config().classes as usize),
+            anchors: Vec::new(),
+            zero_bits: Vec::new(),
+        };
+        if options.level == Level::Request {
+            inference.wanted = vec![inference.anchor(None, None, Digest([0; 32]))];
+        } else {
+            inference.begin_passes();
+        }
+        Ok(inference)
+    }
+
+    /// Anchors that must be solved before the inference goes on; none when it is
+    /// finished.
+    pub fn wanted(&self) -> &[AnchorRequest] {
+        &self.wanted
+    }
+
+    /// Goes on with one solution for each anchor that is wanted.
+    ///
+    /// # Errors
+    /// [`InferenceError::SolutionCount`] or [`InferenceError::Anchor`]; the
+    /// inference stands as before.
+    pub fn supply(&mut self, solutions: &[Solution]) -> Result<(), InferenceError> {
+        if solutions.len() != self.wanted.len() {
+            return Err(InferenceError::SolutionCount {
+                expected: self.wanted.len(),
+                got: solutions.len(),
+            });
+        }
+        let mut digests = Vec::with_capacity(solutions.len());
+        for (index, (wanted, solution)) in self.wanted.iter().zip(solutions).enumerate() {
+            let anchor = wanted
+                .check(*solution)
+                .map_err(|source| InferenceError::Anchor { index, source })?;
+            digests.push((*solution, anchor));
+        }
+        if digests.is_empty() {
+            return Ok(());
+        }
+        self.wanted.clear();
+        match self.options.level {
+            Level::Request => self.run_from_one_anchor(digests[0]),
+            Level::Pass => self.run_passes(&digests),
+            Level::Layer => self.run_one_layer(&digests),
+        }
+        Ok(())
+    }
+
+    /// The outcome; nothing while anchors are wanted.
+    pub fn finish(self) -> Option<Outcome> {
+        self.wanted.is_empty().then(|| Outcome {
+            passes: self.passes,
+            ensemble: self.ensemble,
+            anchors: self.anchors,
+            zero_bits: self.zero_bits,
+            oracle: self.forward.count(),
+        })
+    }
+
+    fn run_from_one_anchor(&mut self, (solution, anchor): (Solution, Digest)) {
+        self.anchors.push(solution);
+        self.zero_bits.push(anchor.leading_zero_bits());
+        while !self.is_done() {
+            self.run_whole_pass(self.passes.len() as u16, &anchor);
+        }
+    }
+
+    fn run_passes(&mut self, solved: &[(Solution, Digest)]) {
+        for (solution, anchor) in solved {
+            self.anchors.push(*solution);
+            self.zero_bits.push(anchor.leading_zero_bits());
+            self.run_whole_pass(self.passes.len() as u16, anchor);
+        }
+        self.begin_passes();
+    }
+
+    fn run_whole_pass(&mut self, pass: u16, anchor: &Digest) {
+        let mut residual = self.embedded.clone();
+        let mut stage = Stage {
+            pass,
+            layer: 0,
+            anchor,
+        };
+        while stage.layer < self.layers() {
+            self.forward.layer(stage, &mut residual);
+            stage.layer += 1;
+        }
+        let pooled = self.forward.pool(residual);
+        let logits = self.forward.head(stage, &pooled);
+        self.record(logits);
+    }
+
+    /// Takes all running passes through the layer before which they stand.
+    fn run_one_layer(&mut self, solved: &[(Solution, Digest)]) {
+        let (layer, layers) = (self.layer, self.layers());
+        let mut running = std::mem::take(&mut self.running);
+        for (pass, (solution, anchor)) in running.iter_mut().zip(solved) {
+            pass.solutions.push((*solution, anchor.leading_zero_bits()));
+            let stage = Stage {
+                pass: pass.number,
+                layer,
+                anchor,
+            };
+            if layer == layers {
+                let logits = self.forward.head(stage, &pass.residual);
+                self.record(logits);
+                for (solution, zero_bits) in pass.solutions.drain(..) {
+                    self.anchors.push(solution);
+                    self.zero_bits.push(zero_bits);
+                }
+                continue;
+            }
+            self.forward.layer(stage, &mut pass.residual);
+            if layer + 1 == layers {
+                pass.residual = self.forward.pool(std::mem::take(&mut pass.residual));
+            }
+        }
+        if layer == layers {
+            self.begin_passes();
+        } else {
+            self.running = running;
+            self.layer += 1;
+            self.want_layer_anchors();
+        }
+    }
+
+    /// Asks for the anchors of the next passes, if there are to be any.
+    fn begin_passes(&mut self) {
+        if self.is_done() {
+            return;
+        }
+        let first = self.passes.len();
+        let mut count = usize::from(self.options.passes) - first;
+        if self.options.early_stop {
+            // Never ask for work that an early stop could make useless.
+            count = count.min(self.ensemble.passes_to_settle() as usize);
+        }
+        if self.options.level == Level::Layer {
+            count = count.min(PASSES_AT_ONCE);
+        }
+        let numbers = (first..first + count).map(|number| number as u16);
+        if self.options.level == Level::Pass {
+            self.wanted = numbers
+                .map(|number| self.anchor(Some(number), None, Digest([0; 32])))
+                .collect();
+            return;
+        }
+        self.running = numbers
+            .map(|number| Pass {
+                number,
+                residual: self.embedded.clone(),
+                solutions: Vec::new(),
+            })
+            .collect();
+        self.layer = 0;
+        self.want_layer_anchors();
+    }
+
+    fn want_layer_anchors(&mut self) {
+        self.wanted = self
+            .running
+            .iter()
+            .map(|pass| {
+                let state = Forward::state(&pass.residual);
+                self.anchor(Some(pass.number), Some(self.layer), state)
+            })
+            .collect();
+    }
+
+    fn anchor(&self, pass: Option<u16>, layer: Option<u16>, state: Digest) -> AnchorRequest {
+        AnchorRequest::new(
+            self.model.id(),
+            &self.request,
+            self.options.level,
+            AnchorPoint { pass, layer, state },
+            self.options.mode,
+        )
+    }
+
+    fn record(&mut self, logits: Vec<i32>) {
+        let output = PassOutput::new(logits, self.model.config().classes as usize);
+        self.ensemble.add(&output.probabilities);
+        self.passes.push(output);
+    }
+
+    fn is_done(&self) -> bool {
+        self.passes.len() >= usize::from(self.options.passes)
+            || self.options.early_stop && self.ensemble.is_settled()
+    }
+
+    fn layers(&self) -> u16 {
+        self.model.config().layers as u16
+    }
+}
+
+/// Runs a whole inference with the anchors of `source`.
+///
+/// # Errors
+/// [`PredictError::Source`] when the source fails, otherwise
+/// [`PredictError::Inference`].
+pub fn predict<S: AnchorSource>(
+    model: &Model,
+    request: &Request,
+    options: Options,
+    source: &mut S,
+) -> Result<Outcome, PredictError<S::Error>> {
+    let mut inference = Inference::new(model, request, options)?;
+    while !inference.wanted().is_empty() {
+        let solutions = source
+            .solve(inference.wanted())
+            .map_err(PredictError::Source)?;
+        inference.supply(&solutions)?;
+    }
+    Ok(inference.finish().expect("no anchor is wanted any more"))
+}
+
+#[cfg(test)]
+mod tests;
