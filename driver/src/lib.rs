@@ -8,6 +8,7 @@ mod device;
 mod error;
 mod pll;
 mod profile;
+pub mod sim;
 pub mod stream;
 pub mod token;
 pub mod transport;
