@@ -13,8 +13,9 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// No pass yet over `classes` classes (at least 1).
+    /// No pass yet over `classes` classes, at least one.
     pub fn new(classes: usize) -> Self {
+        let classes = classes.max(1);
         Self {
             passes: 0,
             sums: vec![0; classes],

@@ -13,11 +13,10 @@ use std::collections::VecDeque;
 
 use hasher_work::Digest;
 
-use crate::ensemble::first_largest;
 use crate::network::{Forward, Stage};
 use crate::{
-    AnchorError, AnchorPoint, AnchorRequest, AnchorSource, Ensemble, Level, Mode, Model,
-    OracleCount, Request, RequestError, Solution, ZERO_BITS_MAX, ZERO_BITS_MIN, probabilities,
+    AnchorError, AnchorPoint, AnchorRequest, AnchorSource, Ensemble, Level, Mode, Model, Outcome,
+    PassOutput, Request, RequestError, Solution, ZERO_BITS_MAX, ZERO_BITS_MIN,
 };
 
 /// Most passes of one inference. Averaging has long converged by then, and a
@@ -95,65 +94,6 @@ pub enum PredictError<E> {
     /// The anchor source failed.
     #[error("anchors could not be solved")]
     Source(#[source] E),
-}
-
-/// What one pass says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PassOutput {
-    /// Logits in Q16: one row of classes for a classifier, one per position for a
-    /// language model.
-    pub logits: Vec<i32>,
-    /// Probabilities in Q16 of the last row.
-    pub probabilities: Vec<u32>,
-}
-
-impl PassOutput {
-    fn new(logits: Vec<i32>, classes: usize) -> Self {
-        let mut output = Self {
-            logits,
-            probabilities: Vec::new(),
-        };
-        output.probabilities = probabilities(output.answer_logits(classes));
-        output
-    }
-
-    /// The logits of the answer: the last row of `classes`.
-    pub fn answer_logits(&self, classes: usize) -> &[i32] {
-        &self.logits[self.logits.len().saturating_sub(classes)..]
-    }
-
-    /// The pass's own most probable class.
-    pub fn prediction(&self) -> usize {
-        first_largest(&self.probabilities)
-    }
-}
-
-/// A finished inference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// What each pass says, in order.
-    pub passes: Vec<PassOutput>,
-    /// What they say together: prediction, confidence, agreement.
-    pub ensemble: Ensemble,
-    /// The solution of every anchor: pass by pass, and layer by layer within a pass.
-    pub anchors: Vec<Solution>,
-    /// Leading zero bits of each anchor, in the same order.
-    pub zero_bits: Vec<u32>,
-    /// Hashes that turned anchors into dither, all computed by this CPU.
-    pub oracle: OracleCount,
-}
-
-impl Outcome {
-    /// What the first `passes` passes say together; nothing for 0 or for more
-    /// passes than there are.
-    pub fn after(&self, passes: usize) -> Option<Ensemble> {
-        let first = self.passes.get(..passes)?;
-        let mut ensemble = Ensemble::new(first.first()?.probabilities.len());
-        for pass in first {
-            ensemble.add(&pass.probabilities);
-        }
-        Some(ensemble)
-    }
 }
 
 /// An inference under way.

@@ -3,7 +3,7 @@ use hasher_work::Nonce;
 use serde_json::Value;
 
 use super::*;
-use crate::{DirectAnchors, vectors};
+use crate::{DirectAnchors, probabilities, vectors};
 
 /// Solves anchors on the CPU and remembers how it was asked.
 #[derive(Default)]
