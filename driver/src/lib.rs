@@ -9,6 +9,7 @@ mod error;
 mod pll;
 mod profile;
 pub mod sim;
+mod spec;
 pub mod stream;
 pub mod token;
 pub mod transport;
@@ -24,3 +25,4 @@ pub use device::{
 pub use error::DriverError;
 pub use pll::{Clock, MAX_TIMEOUT_MS};
 pub use profile::{Layout, Model};
+pub use spec::{DeviceSpec, SPEC_BYTES_MAX, SimSpec};

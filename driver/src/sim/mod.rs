@@ -28,6 +28,7 @@ mod loader;
 mod pace;
 mod rng;
 pub mod script;
+mod start;
 mod sweep;
 mod sweeper;
 mod transport;
