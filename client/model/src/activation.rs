@@ -8,9 +8,10 @@ use hasher_work::Digest;
 use crate::config::Config;
 use crate::lane::{Lane, LaneKey, OracleCount};
 
-/// Quantises vectors; keeps scratch space and counts its hashes.
+/// Quantises vectors; keeps scratch space and counts its hashes. Public for the
+/// trainer, whose forward pass may ask the real oracle.
 #[derive(Debug)]
-pub(crate) struct HashActivation {
+pub struct HashActivation {
     code_bits: u32,
     dither_bits: u32,
     /// Dither-free codes with 16 fractional bits, clamped to the code's range.
@@ -23,7 +24,7 @@ pub(crate) struct HashActivation {
 
 /// Whether an activation has a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Range {
+pub enum Range {
     /// Odd codes −M … M.
     Signed,
     /// Codes 0 … M: a clipped ReLU.
@@ -31,6 +32,7 @@ pub(crate) enum Range {
 }
 
 impl HashActivation {
+    /// The activation of a model that has been checked.
     pub fn new(config: &Config) -> Self {
         Self {
             code_bits: config.code_bits,
@@ -122,7 +124,7 @@ impl HashActivation {
 
 #[cfg(test)]
 impl HashActivation {
-    pub fn nearest(&self) -> &[u8] {
+    pub(crate) fn nearest(&self) -> &[u8] {
         &self.nearest
     }
 }

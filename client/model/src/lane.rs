@@ -11,11 +11,14 @@ use hasher_work::{Digest, Midstate, Nonce, Tail, Work, digest};
 
 /// Which vector of an inference a lane belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LaneKey {
+pub struct LaneKey {
+    /// Layer; the number of layers stands for the head.
     pub layer: u16,
     /// 0 to 3: before attention, after it, before and inside the feed-forward part.
     pub site: u8,
+    /// Pass, from 0.
     pub pass: u16,
+    /// Position; 0 for a classifier's head.
     pub position: u32,
 }
 

@@ -75,6 +75,7 @@ mod shape;
 mod vectors;
 mod verify;
 
+pub use activation::{HashActivation, Range as CodeRange};
 pub use anchor::{
     AnchorError, AnchorPoint, AnchorRequest, AnchorSource, DirectAnchors, Level, Mode, Solution,
     ZERO_BITS_MAX, ZERO_BITS_MIN,
@@ -88,7 +89,7 @@ pub use inference::{
     Inference, InferenceError, Options, PASSES_DEFAULT, PASSES_MAX, PredictError, predict,
 };
 pub use kind::{Kind, TILE_BIASES, TILE_COEFFICIENTS, TILE_COLUMNS, TILE_ROWS_MAX};
-pub use lane::OracleCount;
+pub use lane::{LaneKey, OracleCount};
 pub use manifest::{MODEL_MAGIC, MODEL_VERSION, Manifest};
 pub use matrix::{Matrix, MatrixError};
 pub use merkle::{MerkleProof, merkle_root};
