@@ -213,6 +213,7 @@ fn file_bytes(latents: usize) -> Option<usize> {
 fn dither_code(dither: DitherSource) -> u8 {
     match dither {
         DitherSource::Fast => 0,
+        DitherSource::Oracle => 1,
     }
 }
 
@@ -226,6 +227,7 @@ fn parse_config(reader: &mut Reader<'_>) -> Result<TrainConfig, CheckpointError>
         })?,
         dither: match dither {
             0 => DitherSource::Fast,
+            1 => DitherSource::Oracle,
             code => {
                 return Err(CheckpointError::Code {
                     field: "dither source",

@@ -15,11 +15,13 @@ pub const STEPS_MAX: u32 = 100_000_000;
 
 /// Where the dither of the activations comes from during training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum DitherSource {
     /// A fast generator with the oracle's distribution.
     #[default]
     Fast,
+    /// The oracle of the present seeds in direct mode, as inference would ask it:
+    /// slower by the hashes, trains as well (specification, section 12.1).
+    Oracle,
 }
 
 /// Everything that determines the resulting seeds, besides the data.

@@ -44,6 +44,7 @@ mod latent;
 mod layer;
 mod network;
 mod optimiser;
+mod oracle;
 mod rng;
 mod shape;
 mod trainer;

@@ -3,9 +3,9 @@
 //! The order of matrices is the model file's: gains, embedding, six per layer,
 //! head. Everything that counts matrices asks here.
 
-use hasher_model::Config;
+use hasher_model::{CodeRange, Config};
 
-use crate::layer::activation::{Quantiser, Range};
+use crate::layer::activation::Quantiser;
 
 /// Index of the gain matrix.
 pub(crate) const GAINS: usize = 0;
@@ -122,7 +122,7 @@ impl Shape {
     }
 
     /// The quantiser of this model's activations.
-    pub(crate) fn quantiser(&self, range: Range) -> Quantiser {
+    pub(crate) fn quantiser(&self, range: CodeRange) -> Quantiser {
         Quantiser::new(self.code_bits, range)
     }
 }

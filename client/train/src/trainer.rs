@@ -9,13 +9,14 @@ use std::thread;
 use hasher_model::{Manifest, Model, Seed};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::TrainConfig;
+use crate::config::{DitherSource, TrainConfig};
 use crate::data::{Dataset, Part};
 use crate::error::TrainError;
 use crate::latent::Latents;
 use crate::layer::activation::FastDither;
 use crate::network::{Chunk, Network};
 use crate::optimiser::{Adam, clip};
+use crate::oracle::StepOracle;
 use crate::rng::{Purpose, Rng};
 use crate::shape::Shape;
 
@@ -225,14 +226,27 @@ impl<'a> Trainer<'a> {
     /// but its own number, so threads may share them out as they like.
     fn run_chunks(&mut self) {
         let (network, config, step) = (&self.network, &self.config, self.step);
+        let oracle = match config.dither {
+            DitherSource::Fast => None,
+            DitherSource::Oracle => Some(StepOracle::new(&self.manifest, &self.seeds, step)),
+        };
+        let (oracle, data, batch) = (oracle.as_ref(), self.data, &self.batch);
         let weight = 1.0 / config.batch as f32;
         let work = |first: usize, chunks: &mut [Chunk]| {
             for (at, chunk) in chunks.iter_mut().enumerate() {
-                // A batch has at most 2¹² examples, so the two never mix.
-                let index = u64::from(step) << 12 | (first + at) as u64;
-                let rng = Rng::new(config.rng_seed, Purpose::Dither, index);
-                let mut dither = FastDither::new(rng, config.dither_bits);
-                network.run(chunk, &mut dither, weight);
+                let number = first + at;
+                if let Some(oracle) = oracle {
+                    let begin = number * CHUNK_EXAMPLES;
+                    let examples = &batch[begin..begin + chunk.examples()];
+                    let mut dither = oracle.dither(data, examples, begin);
+                    network.run(chunk, &mut dither, weight);
+                } else {
+                    // A batch has at most 2¹² examples, so the two never mix.
+                    let index = u64::from(step) << 12 | number as u64;
+                    let rng = Rng::new(config.rng_seed, Purpose::Dither, index);
+                    let mut dither = FastDither::new(rng, config.dither_bits);
+                    network.run(chunk, &mut dither, weight);
+                }
             }
         };
         let share = self.chunks.len().div_ceil(self.threads);

@@ -6,16 +6,9 @@
 //! gradient is one inside that range and zero outside. Where the dither comes
 //! from is the caller's choice ([`Activate`]).
 
-use crate::rng::Rng;
+use hasher_model::CodeRange;
 
-/// Whether codes are centred on zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Range {
-    /// Odd multiples around zero, ±(2 − 2^(1−b)).
-    Signed,
-    /// 0 … 2 − 2^(1−b): a clipped ReLU.
-    Unsigned,
-}
+use crate::rng::Rng;
 
 /// Which activation vector is rounded: the key of its dither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +26,8 @@ pub(crate) struct Lane {
 /// Maps real values to code units and back; `b` = bits of a code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Quantiser {
+    /// Signed or unsigned codes.
+    pub range: CodeRange,
     slope: f32,
     offset: f32,
     max: f32,
@@ -42,18 +37,20 @@ pub(crate) struct Quantiser {
 
 impl Quantiser {
     /// The quantiser of `bits` (1 … 8) and `range`.
-    pub(crate) fn new(bits: u32, range: Range) -> Self {
+    pub(crate) fn new(bits: u32, range: CodeRange) -> Self {
         let levels = (1u32 << bits) as f32;
         let max = levels - 1.0;
         match range {
-            Range::Signed => Self {
+            CodeRange::Signed => Self {
+                range,
                 slope: levels / 4.0,
                 offset: max / 2.0,
                 max,
                 unit: 4.0 / levels,
                 origin: -2.0 * max / levels,
             },
-            Range::Unsigned => Self {
+            CodeRange::Unsigned => Self {
+                range,
                 slope: levels / 2.0,
                 offset: 0.0,
                 max,
@@ -156,7 +153,7 @@ pub(crate) mod tests {
 
     #[test]
     fn gradient_matches_finite_differences_of_the_expectation() {
-        for range in [Range::Signed, Range::Unsigned] {
+        for range in [CodeRange::Signed, CodeRange::Unsigned] {
             let quantiser = Quantiser::new(4, range);
             let point: Vec<f32> = values(24, 51).iter().map(|z| 1.7 * z).collect();
             let weights_of_y = values(24, 52);
@@ -178,7 +175,7 @@ pub(crate) mod tests {
 
     #[test]
     fn mean_of_dithered_outputs_is_the_expectation() {
-        for range in [Range::Signed, Range::Unsigned] {
+        for range in [CodeRange::Signed, CodeRange::Unsigned] {
             for bits in [1, 2, 4, 8] {
                 let quantiser = Quantiser::new(4, range);
                 let z = values(16, 53);
@@ -206,11 +203,11 @@ pub(crate) mod tests {
 
     #[test]
     fn outputs_are_the_codes_of_the_specification() {
-        let signed = Quantiser::new(4, Range::Signed);
+        let signed = Quantiser::new(4, CodeRange::Signed);
         assert_eq!(signed.round(-9.0, 0.5), -15.0 / 8.0);
         assert_eq!(signed.round(9.0, 0.97), 15.0 / 8.0);
         assert_eq!(signed.round(0.1, 0.5), 1.0 / 8.0);
-        let unsigned = Quantiser::new(4, Range::Unsigned);
+        let unsigned = Quantiser::new(4, CodeRange::Unsigned);
         assert_eq!(unsigned.round(-1.0, 0.97), 0.0);
         assert_eq!(unsigned.round(0.5, 0.5), 4.0 / 8.0);
         assert_eq!(unsigned.round(7.0, 0.97), 15.0 / 8.0);

@@ -1,7 +1,9 @@
 //! One pre-norm transformer block: attention and feed-forward, each added to
 //! the residual stream, with a hash activation before every matrix.
 
-use super::activation::{Activate, Lane, Quantiser, Range};
+use hasher_model::CodeRange;
+
+use super::activation::{Activate, Lane, Quantiser};
 use super::attention::{Attention, Qkv, QkvGradient};
 use super::linear::Linear;
 use super::norm;
@@ -116,7 +118,7 @@ impl Block<'_> {
         state: &mut BlockState,
     ) {
         let matrices = self.matrices();
-        let signed = self.shape.quantiser(Range::Signed);
+        let signed = self.shape.quantiser(CodeRange::Signed);
         let width = self.shape.width;
 
         state.entry.copy_from_slice(h);
@@ -152,7 +154,7 @@ impl Block<'_> {
             &mut state.codes[1],
         );
         matrices.f.forward(gemm, &state.codes[1], &mut state.hidden);
-        let unsigned = self.shape.quantiser(Range::Unsigned);
+        let unsigned = self.shape.quantiser(CodeRange::Unsigned);
         let hidden = self.shape.hidden;
         self.activate(
             act,
@@ -196,7 +198,7 @@ impl Block<'_> {
         wide.fill(0.0);
         matrices.g.backward_input(gemm, dh, wide);
         self.shape
-            .quantiser(Range::Unsigned)
+            .quantiser(CodeRange::Unsigned)
             .backward(&state.hidden, wide);
         let f = gradient.linear(index.f);
         matrices
@@ -231,7 +233,7 @@ impl Block<'_> {
         narrow.fill(0.0);
         matrices.o.backward_input(gemm, dh, narrow);
         self.shape
-            .quantiser(Range::Signed)
+            .quantiser(CodeRange::Signed)
             .backward(&state.mixed, narrow);
         for buffer in [&mut *q, k, v] {
             buffer.fill(0.0);
@@ -272,7 +274,7 @@ impl Block<'_> {
         gradient: &mut DenseGradient,
     ) {
         self.shape
-            .quantiser(Range::Signed)
+            .quantiser(CodeRange::Signed)
             .backward(&state.normed[half], d_codes);
         let d_gain = gradient.gain(self.shape.norm_gain(self.layer, half));
         norm::backward(d_codes, h, self.gain(half), &state.scales[half], dh, d_gain);

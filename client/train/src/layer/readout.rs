@@ -1,7 +1,9 @@
 //! The classifier's end: mean over positions, norm, hash activation, head and
 //! loss.
 
-use super::activation::{Activate, Lane, Range};
+use hasher_model::CodeRange;
+
+use super::activation::{Activate, Lane};
 use super::loss::{self, RowLoss};
 use super::norm;
 use crate::dense::{Dense, DenseGradient};
@@ -78,7 +80,7 @@ impl Readout<'_> {
             &mut state.normed,
             &mut state.scales,
         );
-        let quantiser = self.shape.quantiser(Range::Signed);
+        let quantiser = self.shape.quantiser(CodeRange::Signed);
         let lanes = state
             .normed
             .chunks_exact(width)
@@ -133,7 +135,7 @@ impl Readout<'_> {
         state.narrow.fill(0.0);
         head.backward_input(gemm, &state.d_logits, &mut state.narrow);
         self.shape
-            .quantiser(Range::Signed)
+            .quantiser(CodeRange::Signed)
             .backward(&state.normed, &mut state.narrow);
         state.d_pooled.fill(0.0);
         let d_gain = gradient.gain(self.shape.final_gain());

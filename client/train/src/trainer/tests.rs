@@ -62,9 +62,13 @@ fn any_number_of_threads_gives_the_same_bytes() {
 fn a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one() {
     let data = digits();
     // 50 steps of 32 cross the end of the first epoch (1347 examples).
-    for kind in [Kind::Hb32, Kind::Kron] {
-        let whole = trained(short(kind, 50), &data, 2);
-        let mut trainer = Trainer::new(short(kind, 50), &data).unwrap();
+    let oracle = TrainConfig {
+        dither: DitherSource::Oracle,
+        ..short(Kind::Hb32, 50)
+    };
+    for config in [short(Kind::Hb32, 50), short(Kind::Kron, 50), oracle] {
+        let whole = trained(config.clone(), &data, 2);
+        let mut trainer = Trainer::new(config.clone(), &data).unwrap();
         for stop in [1, 17, 43] {
             while trainer.steps_done() < stop {
                 trainer.step().unwrap();
@@ -77,7 +81,7 @@ fn a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one() {
         while !trainer.is_finished() {
             trainer.step().unwrap();
         }
-        assert!(trainer.model().unwrap().to_bytes() == whole, "{kind}");
+        assert!(trainer.model().unwrap().to_bytes() == whole, "{config:?}");
         assert!(matches!(trainer.step(), Err(TrainError::Finished(50))));
     }
 }
