@@ -1,6 +1,8 @@
 //! What can go wrong while training or evaluating.
 
-use hasher_model::ModelError;
+use std::convert::Infallible;
+
+use hasher_model::{ModelError, PredictError};
 
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
@@ -30,9 +32,9 @@ pub enum TrainError {
     #[error("cannot build the model")]
     Model(#[from] ModelError),
     /// The model reads inputs of another shape than the data has.
-    #[error("the model takes {model} inputs, the data has {data}")]
+    #[error("the model takes {model}; the data has {data}")]
     DataShape {
-        /// Positions × inputs and fraction bits of the model.
+        /// Sizes of the model.
         model: String,
         /// The same of the data.
         data: String,
@@ -41,10 +43,13 @@ pub enum TrainError {
     #[error("passes must be 1 to {most}, got {got}")]
     Passes {
         /// Largest number of passes.
-        most: usize,
+        most: u16,
         /// What was asked for; 0 for an empty list.
-        got: usize,
+        got: u16,
     },
+    /// The model refused an example or its anchors.
+    #[error("cannot evaluate the model")]
+    Inference(#[from] PredictError<Infallible>),
     /// The part of the data to evaluate holds no example.
     #[error("there is no example to evaluate")]
     NoExamples,

@@ -37,6 +37,7 @@ mod config;
 pub mod data;
 mod dense;
 mod error;
+mod evaluation;
 mod gemm;
 #[cfg(test)]
 mod gradient_check;
@@ -52,4 +53,5 @@ mod trainer;
 pub use checkpoint::{CHECKPOINT_BYTES_MAX, CheckpointError};
 pub use config::{ACTIVATIONS_MAX, BATCH_MAX, ConfigError, DitherSource, STEPS_MAX, TrainConfig};
 pub use error::TrainError;
+pub use evaluation::{EvalRow, Evaluation, Footprint, evaluate};
 pub use trainer::{StepReport, THREADS_MAX, Trainer};
