@@ -131,6 +131,8 @@ pub enum PauseReason {
     StatusMissing,
     /// A fan that should turn reads 0.
     FanStopped,
+    /// It is being flushed and configured anew after a fault.
+    Recovering,
     /// The owner asked for it.
     Asked,
 }
@@ -143,6 +145,7 @@ impl fmt::Display for PauseReason {
                 f.write_str("no status from the device, so its temperature is unknown")
             }
             Self::FanStopped => f.write_str("fan stopped"),
+            Self::Recovering => f.write_str("starting anew after a fault"),
             Self::Asked => f.write_str("paused on request"),
         }
     }

@@ -1,11 +1,13 @@
 //! Speaks to Bitmain USB hash boards, simulates them, and searches on the CPU.
 
+mod bitmain;
 pub mod boot_loader;
 mod command;
 mod cpu;
 pub mod crc;
 mod device;
 mod error;
+pub mod host;
 mod pll;
 mod profile;
 pub mod sim;
@@ -16,6 +18,7 @@ pub mod transport;
 #[cfg(test)]
 mod vectors;
 
+pub use bitmain::BitmainDevice;
 pub use command::{Command, CommandKind, Works};
 pub use cpu::{CPU_THREADS_MAX, CpuDevice};
 pub use device::{

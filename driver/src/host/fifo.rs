@@ -1,0 +1,331 @@
+//! What is known about the controller's work FIFO.
+//!
+//! Two kinds of knowledge are kept apart. *Evidence* comes from status replies: how
+//! many works the chips have surely taken, and how many more may be sent. It decides
+//! about the end of works and about the FIFO's limit, and it never relies on a clock,
+//! so that it stays right on a simulated board whose time runs slowly. The *estimate*
+//! counts down by the clock between two statuses; it only decides when to send
+//! and when to ask. Works are counted from the last flush on.
+
+use std::time::Duration;
+
+use crate::Layout;
+
+/// How long an S3 serves only its first chain after it begins to run (protocol
+/// reference, section 6.3; read in the controller image).
+const ONE_CHAIN_FOR: Duration = Duration::from_millis(500);
+
+/// Consecutive empty ticks after which a controller leaves the running state.
+const EMPTY_TICKS_TO_STOP: u32 = 2;
+
+/// A span of n periods can hold one tick more than n.
+const TICKS_OF_DOUBT: f64 = 1.0;
+
+/// How much faster than the host's clock a device's clock may run.
+const CLOCK_TOLERANCE: f64 = 1.02;
+
+/// A nonce reply cannot show more free places than this (known images).
+const NONCE_REPLY_SPACE_CAP: u16 = 255;
+
+/// When a status was asked for, and how many works had been sent by then. The
+/// device takes tokens in order, so its answer is not older than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) sent: u64,
+    pub(super) at: Duration,
+}
+
+/// The device took works faster than its timer allows: some vanished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WorksVanished;
+
+/// The FIFO of one device since its last flush.
+#[derive(Debug)]
+pub(super) struct Fifo {
+    layout: Layout,
+    chains: u64,
+    period: Duration,
+    slowdown: f64,
+    /// Free places of the empty FIFO.
+    depth: u64,
+    /// Works sent.
+    sent: u64,
+    /// What `sent` may reach before the next report.
+    limit: u64,
+    /// Works that the chips have surely taken.
+    taken: u64,
+    /// Works that the chips can at most have taken at `ceiling_at`.
+    ceiling: u64,
+    ceiling_at: Duration,
+    /// Estimated works in the FIFO at `level_at`.
+    level: f64,
+    level_at: Duration,
+    /// Estimated beginning of the running state.
+    run_since: Duration,
+}
+
+impl Fifo {
+    /// An empty FIFO that reported `depth` free places.
+    pub(super) fn new(
+        layout: Layout,
+        chains: usize,
+        period: Duration,
+        depth: u32,
+        now: Duration,
+    ) -> Self {
+        Self {
+            layout,
+            chains: chains.max(1) as u64,
+            period,
+            slowdown: 1.0,
+            depth: depth.into(),
+            sent: 0,
+            limit: depth.into(),
+            taken: 0,
+            ceiling: 0,
+            ceiling_at: now,
+            level: 0.0,
+            level_at: now,
+            run_since: now,
+        }
+    }
+
+    pub(super) const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(super) const fn chains(&self) -> usize {
+        self.chains as usize
+    }
+
+    /// Works sent since the flush; also the index of the next work.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Works that may be sent before the next report.
+    pub(super) const fn room(&self) -> usize {
+        self.limit.saturating_sub(self.sent) as usize
+    }
+
+    /// How many times slower than its period the device ticks, at least 1.
+    pub(super) fn set_slowdown(&mut self, slowdown: f64, now: Duration) {
+        if slowdown != self.slowdown {
+            self.level = self.level(now);
+            self.level_at = now;
+            self.slowdown = slowdown.max(1.0);
+        }
+    }
+
+    /// `count` works go on the wire.
+    pub(super) fn add(&mut self, count: usize, now: Duration) {
+        if now >= self.stops_at() {
+            self.run_since = now;
+        }
+        if self.ceiling == self.sent {
+            self.ceiling_at = now; // nothing was left to be taken until now
+        }
+        self.level = self.level(now) + count as f64;
+        self.level_at = now;
+        self.sent += count as u64;
+    }
+
+    /// Takes the free places of a status reply.
+    ///
+    /// # Errors
+    /// [`WorksVanished`] when the device cannot have taken so many.
+    pub(super) fn on_status(
+        &mut self,
+        asked: Asked,
+        space: u32,
+        now: Duration,
+    ) -> Result<(), WorksVanished> {
+        let space = u64::from(space).min(self.depth);
+        let waiting = self.depth - space;
+        let taken = asked.sent.saturating_sub(waiting);
+        let ticks = ticks(now.saturating_sub(self.ceiling_at), self.period) * CLOCK_TOLERANCE
+            + TICKS_OF_DOUBT;
+        if taken as f64 > self.ceiling as f64 + ticks * self.chains as f64 {
+            return Err(WorksVanished);
+        }
+        self.taken = self.taken.max(taken);
+        // Works sent after the question may or may not be among those that wait.
+        self.ceiling = self.sent.saturating_sub(waiting);
+        self.ceiling_at = asked.at;
+        self.limit = asked.sent + space;
+        self.level = (waiting + (self.sent - asked.sent)) as f64;
+        self.level_at = now;
+        Ok(())
+    }
+
+    /// Takes the free places of a nonce reply. They are capped, and the moment at
+    /// which the device counted them is unknown, so they can only warn.
+    pub(super) fn on_nonce_reply(&mut self, space: u16, now: Duration) {
+        if space < NONCE_REPLY_SPACE_CAP {
+            let space = u64::from(space);
+            self.limit = self.limit.min(self.sent + space);
+            self.level = self.level(now).max(self.depth.saturating_sub(space) as f64);
+            self.level_at = now;
+        }
+    }
+
+    /// Works that the chips have surely taken.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether the chips surely work on something else than work `index` by now: as
+    /// many works as there are chains were taken after it.
+    pub(super) const fn is_over(&self, index: u64) -> bool {
+        self.taken > index + self.chains
+    }
+
+    /// When work `index` should be over, by the estimate.
+    pub(super) fn over_at(&self, index: u64) -> Duration {
+        let taken = self.sent as f64 - self.level;
+        self.when_drained((index + 1 + self.chains) as f64 - taken)
+    }
+
+    /// Estimated works in the FIFO.
+    pub(super) fn level(&self, now: Duration) -> f64 {
+        (self.level - self.drained(now)).max(0.0)
+    }
+
+    /// When the estimate falls to `level`.
+    pub(super) fn reaches(&self, level: f64) -> Duration {
+        self.when_drained(self.level - level)
+    }
+
+    /// When the estimate says that the device stops running.
+    fn stops_at(&self) -> Duration {
+        self.reaches(0.0) + self.tick() * EMPTY_TICKS_TO_STOP
+    }
+
+    /// One period of the device's timer in host time.
+    fn tick(&self) -> Duration {
+        self.period.mul_f64(self.slowdown)
+    }
+
+    /// Works taken between `level_at` and `now` if there are enough.
+    fn drained(&self, now: Duration) -> f64 {
+        let single = now.min(self.both_chains_at()).saturating_sub(self.level_at);
+        let both = now.saturating_sub(self.both_chains_at().max(self.level_at));
+        ticks(single, self.tick()) + ticks(both, self.tick()) * self.chains as f64
+    }
+
+    /// When so many works were taken since `level_at`; `level_at` for none.
+    fn when_drained(&self, works: f64) -> Duration {
+        let works = works.max(0.0);
+        let single = self.both_chains_at().saturating_sub(self.level_at);
+        let alone = ticks(single, self.tick());
+        if works <= alone {
+            return self.level_at + self.tick().mul_f64(works);
+        }
+        self.level_at + single + self.tick().mul_f64((works - alone) / self.chains as f64)
+    }
+
+    /// When the second chain begins to take works too.
+    fn both_chains_at(&self) -> Duration {
+        match self.layout {
+            Layout::S1 => Duration::ZERO,
+            Layout::S3 => self.run_since + ONE_CHAIN_FOR.mul_f64(self.slowdown),
+        }
+    }
+}
+
+fn ticks(time: Duration, tick: Duration) -> f64 {
+    time.as_secs_f64() / tick.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_millis(20);
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn s1() -> Fifo {
+        Fifo::new(Layout::S1, 2, PERIOD, 300, ms(0))
+    }
+
+    #[test]
+    fn works_are_over_when_as_many_as_chains_were_taken_behind_them() {
+        let mut fifo = s1();
+        fifo.add(6, ms(0));
+        let asked = Asked {
+            sent: 6,
+            at: ms(25),
+        };
+        assert_eq!(fifo.on_status(asked, 297, ms(26)), Ok(()));
+        assert_eq!(fifo.taken(), 3);
+        assert!(fifo.is_over(0));
+        assert!(!fifo.is_over(1));
+    }
+
+    #[test]
+    fn works_sent_after_the_question_prove_nothing() {
+        let mut fifo = s1();
+        fifo.add(2, ms(0));
+        let asked = Asked { sent: 2, at: ms(1) };
+        fifo.add(4, ms(1));
+        // The answer was made before the four arrived: both first works still wait.
+        assert_eq!(fifo.on_status(asked, 298, ms(2)), Ok(()));
+        assert_eq!(fifo.taken(), 0);
+        assert_eq!(fifo.room(), 294);
+        assert_eq!(fifo.level(ms(2)), 6.0);
+    }
+
+    #[test]
+    fn works_that_vanish_faster_than_the_timer_ticks_are_noticed() {
+        let mut fifo = s1();
+        fifo.add(12, ms(0));
+        let asked = Asked {
+            sent: 12,
+            at: ms(20),
+        };
+        assert_eq!(fifo.on_status(asked, 300, ms(20)), Err(WorksVanished));
+        let asked = Asked {
+            sent: 12,
+            at: ms(100),
+        };
+        assert_eq!(fifo.on_status(asked, 300, ms(100)), Ok(()));
+    }
+
+    #[test]
+    fn a_full_nonce_reply_lowers_the_limit_and_a_capped_one_says_nothing() {
+        let mut fifo = s1();
+        fifo.on_nonce_reply(255, ms(0));
+        assert_eq!(fifo.room(), 300);
+        fifo.on_nonce_reply(3, ms(0));
+        assert_eq!(fifo.room(), 3);
+        assert_eq!(fifo.level(ms(0)), 297.0);
+    }
+
+    #[test]
+    fn the_estimate_counts_down_with_both_chains_and_in_device_time() {
+        let mut fifo = s1();
+        fifo.add(8, ms(0));
+        assert_eq!(fifo.level(ms(40)), 4.0);
+        assert_eq!(fifo.reaches(2.0), ms(60));
+        assert_eq!(fifo.over_at(0), ms(30));
+        fifo.set_slowdown(10.0, ms(40));
+        assert_eq!(fifo.level(ms(240)), 2.0);
+        assert_eq!(fifo.level(ms(10_000)), 0.0);
+    }
+
+    #[test]
+    fn an_s3_serves_one_chain_in_the_first_half_second_of_a_run() {
+        let mut fifo = Fifo::new(Layout::S3, 2, PERIOD, 400, ms(0));
+        fifo.add(40, ms(1000));
+        assert_eq!(fifo.level(ms(1500)), 15.0);
+        assert_eq!(fifo.level(ms(1600)), 5.0);
+        assert_eq!(fifo.reaches(5.0), ms(1600));
+        fifo.add(5, ms(1600)); // still running: no new half second
+        assert_eq!(fifo.level(ms(1700)), 0.0);
+        fifo.add(2, ms(2000)); // it had stopped
+        assert_eq!(fifo.level(ms(2020)), 1.0);
+    }
+}

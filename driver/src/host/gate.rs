@@ -1,0 +1,154 @@
+//! Whether the board may hash: heat, fans, and whether anything is known at all.
+//!
+//! Owns the safety limits of the protocol reference (section 8). The oldest
+//! controllers do not stop when they are hot, so the host must. No caller can
+//! override this gate.
+
+use crate::token::StatusReply;
+use crate::{Layout, PauseReason};
+
+/// From here on nothing is fed, in °C.
+pub const PAUSE_CELSIUS: u8 = 75;
+
+/// A board that was too hot must be at most this warm before it goes on, in °C.
+pub const RESUME_CELSIUS: u8 = 50;
+
+/// Below this an S1 may have been told by its own fan law to rest its fan: the law
+/// gives 0 % below 35 °C and 21 % here, where any fan turns (inferred; fans were not
+/// tried). An S3 never asks for less than 15 %.
+const S1_FAN_TURNS_CELSIUS: u8 = 40;
+
+/// Revolutions a second that one step of a fan reading stands for, times 60.
+pub(super) const RPM_PER_STEP: u32 = 60;
+
+/// The gate and why it is shut.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    shut: Option<PauseReason>,
+}
+
+impl Gate {
+    /// Why nothing may be fed, if so.
+    pub(super) const fn reason(&self) -> Option<&PauseReason> {
+        self.shut.as_ref()
+    }
+
+    /// No status came for too long.
+    pub(super) fn on_silence(&mut self) {
+        if self.shut.is_none() {
+            self.shut = Some(PauseReason::StatusMissing);
+        }
+    }
+
+    /// Takes new readings.
+    pub(super) fn on_status(&mut self, layout: Layout, status: &StatusReply) {
+        self.shut = self.judge(layout, status);
+    }
+
+    fn judge(&self, layout: Layout, status: &StatusReply) -> Option<PauseReason> {
+        let hottest = status.temperatures.iter().copied().max().unwrap_or(0);
+        if hottest == 0 {
+            // No sensor answers; a board that was hot before stays hot.
+            return Some(self.shut.clone().unwrap_or(PauseReason::StatusMissing));
+        }
+        let limit = match self.shut {
+            Some(PauseReason::Hot(_) | PauseReason::FanStopped) => RESUME_CELSIUS + 1,
+            _ => PAUSE_CELSIUS,
+        };
+        let must_turn = layout == Layout::S3 || hottest >= S1_FAN_TURNS_CELSIUS;
+        if must_turn && a_fan_stands(layout, status) {
+            Some(PauseReason::FanStopped)
+        } else if hottest >= limit {
+            Some(PauseReason::Hot(hottest))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether a fan that exists reads 0. Where no fan is reported there is none to judge.
+fn a_fan_stands(layout: Layout, status: &StatusReply) -> bool {
+    let exists = |i: usize| match layout {
+        Layout::S1 => true,
+        // When the board names no fan at all, believe the readings instead.
+        Layout::S3 => status.fans_exist == 0 || (i < 16 && status.fans_exist >> i & 1 == 1),
+    };
+    let mut fans = status.fans.iter().enumerate();
+    fans.any(|(i, speed)| *speed == 0 && exists(i))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(temperatures: &[u8], fans: &[u8]) -> StatusReply {
+        StatusReply {
+            temperatures: temperatures.to_vec(),
+            fans: fans.to_vec(),
+            fans_exist: 0b11,
+            ..StatusReply::default()
+        }
+    }
+
+    fn after(layout: Layout, readings: &[(&[u8], &[u8])]) -> Option<PauseReason> {
+        let mut gate = Gate::default();
+        for (temperatures, fans) in readings {
+            gate.on_status(layout, &status(temperatures, fans));
+        }
+        gate.reason().cloned()
+    }
+
+    const TURNING: &[u8] = &[30, 31];
+
+    #[test]
+    fn a_board_pauses_at_75_degrees_and_resumes_at_50() {
+        use PauseReason::Hot;
+        let s3 = |readings: &[u8]| {
+            let mut gate = Gate::default();
+            for celsius in readings {
+                gate.on_status(Layout::S3, &status(&[40, *celsius], TURNING));
+            }
+            gate.reason().cloned()
+        };
+        assert_eq!(s3(&[74]), None);
+        assert_eq!(s3(&[75]), Some(Hot(75)));
+        assert_eq!(s3(&[75, 51]), Some(Hot(51)));
+        assert_eq!(s3(&[75, 51, 50]), None);
+        assert_eq!(s3(&[75, 50, 60]), None);
+    }
+
+    #[test]
+    fn a_fan_that_stands_stops_the_board() {
+        let stopped = Some(PauseReason::FanStopped);
+        assert_eq!(after(Layout::S3, &[(&[30, 30], &[30, 0])]), stopped);
+        assert_eq!(after(Layout::S1, &[(&[45, 43], &[0])]), stopped);
+        assert_eq!(after(Layout::S1, &[(&[30, 31], &[0])]), None);
+        // Turning again is not enough while it is warm.
+        let warm: &[(&[u8], &[u8])] = &[(&[60, 60], &[0, 0]), (&[60, 60], TURNING)];
+        assert_eq!(after(Layout::S3, warm), Some(PauseReason::Hot(60)));
+        let cool: &[(&[u8], &[u8])] = &[(&[60, 60], &[0, 0]), (&[50, 50], TURNING)];
+        assert_eq!(after(Layout::S3, cool), None);
+    }
+
+    #[test]
+    fn a_fan_that_does_not_exist_may_read_0() {
+        let mut gate = Gate::default();
+        let mut one_fan = status(&[40, 40], &[30, 0]);
+        one_fan.fans_exist = 0b01;
+        gate.on_status(Layout::S3, &one_fan);
+        assert_eq!(gate.reason(), None);
+    }
+
+    #[test]
+    fn unknown_temperature_counts_as_hot() {
+        assert_eq!(
+            after(Layout::S3, &[(&[0, 0], TURNING)]),
+            Some(PauseReason::StatusMissing)
+        );
+        let mut gate = Gate::default();
+        gate.on_silence();
+        assert_eq!(gate.reason(), Some(&PauseReason::StatusMissing));
+        gate.on_status(Layout::S3, &status(&[60, 60], TURNING));
+        assert_eq!(gate.reason(), None);
+    }
+}
