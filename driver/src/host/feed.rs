@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hasher_work::{Midstate, Tail, Work};
 
-use super::fifo::{Asked, Fifo, WorksVanished};
+use super::fifo::{Asked, Fifo};
 use super::registry::{Owner, Registry, Verdict};
 use crate::token::{FoundNonce, MAX_WORKS_PER_TASK};
 use crate::{DeviceWork, Layout, WorkTag, Works};
@@ -280,17 +280,12 @@ impl Feed {
     }
 
     /// Takes the free places of a status.
-    pub(super) fn on_status(
-        &mut self,
-        asked: Asked,
-        space: u32,
-        now: Duration,
-    ) -> Result<(), WorksVanished> {
+    pub(super) fn on_status(&mut self, asked: Asked, space: u32, now: Duration) {
         let Some(fifo) = &mut self.fifo else {
-            return Ok(());
+            return;
         };
         let taken = fifo.taken();
-        fifo.on_status(asked, space, now)?;
+        fifo.on_status(asked, space, now);
         if fifo.taken() > taken {
             self.progress_at = now;
         }
@@ -299,7 +294,6 @@ impl Feed {
                 work.ends_at = Some(now + END_MARGIN);
             }
         }
-        Ok(())
     }
 
     pub(super) fn on_nonce_reply(&mut self, space: u16, now: Duration) {

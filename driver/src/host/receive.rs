@@ -124,18 +124,21 @@ impl Host {
                     self.become_ready(layout, status, now);
                 }
             }
-            Phase::Working | Phase::Paused => {
-                self.count_nonce_errors(status.nonce_errors);
-                self.measure(layout, status);
-                self.tell_measured(now);
-                let is_working = matches!(self.phase, Phase::Working);
-                if is_working
-                    && let Some(asked) = asked
-                    && self.feed.on_status(asked, status.fifo_space, now).is_err()
-                {
-                    self.recover(now, "works vanish from its queue");
+            Phase::Working => {
+                // Only a flush lowers this count, and it was none of ours.
+                let was_flushed = status.nonce_errors < self.measured.nonce_errors;
+                self.take_readings(layout, status, now);
+                if was_flushed {
+                    self.recover(now, "something else resets it");
                     return;
                 }
+                if let Some(asked) = asked {
+                    self.feed.on_status(asked, status.fifo_space, now);
+                }
+                self.mind_gate(now);
+            }
+            Phase::Paused => {
+                self.take_readings(layout, status, now);
                 self.mind_gate(now);
             }
             Phase::Closing { .. } | Phase::Gone => {}
@@ -162,6 +165,12 @@ impl Host {
                 Verdict::UnknownWork => counters.unknown_works += 1,
             }
         }
+    }
+
+    fn take_readings(&mut self, layout: Layout, status: &StatusReply, now: Duration) {
+        self.count_nonce_errors(status.nonce_errors);
+        self.measure(layout, status);
+        self.tell_measured(now);
     }
 
     /// Adds what the controller counted since its last status; it starts from 0 after

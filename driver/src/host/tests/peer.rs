@@ -27,7 +27,6 @@ pub struct Peer {
     pub is_silent: bool,
     /// Takes tokens and answers, but never takes a work from its queue.
     pub is_stuck: bool,
-    /// Overheat, reset or wrap: what hosts send is lost.
     pub nonce_errors: u32,
     pub period: Duration,
     pub pll: [u8; 4],
@@ -113,11 +112,6 @@ impl Peer {
             }
         }
         self.received.push(request);
-    }
-
-    /// Loses every work, as a reset behind the host's back would.
-    pub fn lose_everything(&mut self) {
-        self.fifo.clear();
     }
 
     pub fn wake_at(&self) -> Option<Duration> {
@@ -225,7 +219,7 @@ impl Peer {
         self.period.mul_f64(self.slowdown)
     }
 
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         self.flushes += 1;
         self.fifo.clear();
         self.found.clear();
