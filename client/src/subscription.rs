@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use hasher_wire::{EventBody, Topics};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::ClientError;
+use crate::client::Interest;
+use crate::desk::Command;
+
+/// Events of the daemon. Dropping it ends the subscription.
+///
+/// It survives reconnects: a whole status follows each. A subscriber that is slower
+/// than the events loses the oldest, never the newest.
+#[derive(Debug)]
+pub struct Subscription {
+    events: broadcast::Receiver<Result<EventBody, ClientError>>,
+    topics: Topics,
+    /// Whether the first status, which everyone gets, was given.
+    has_begun: bool,
+    has_ended: bool,
+    // Dropped before `interest`: a subscription that arrives behind its own cancel
+    // is told by its dead life.
+    life: Arc<()>,
+    interest: Interest,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        interest: Interest,
+        events: broadcast::Receiver<Result<EventBody, ClientError>>,
+        topics: Topics,
+    ) -> Self {
+        Self {
+            events,
+            topics,
+            has_begun: false,
+            has_ended: false,
+            life: Arc::default(),
+            interest,
+        }
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        Command::Subscribe {
+            key: self.interest.key(),
+            topics: self.topics,
+            life: Arc::downgrade(&self.life),
+        }
+    }
+
+    /// The next event; after an error there is none. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why the daemon is out of reach for good, given once.
+    pub async fn next(&mut self) -> Option<Result<EventBody, ClientError>> {
+        while !self.has_ended {
+            match self.events.recv().await {
+                Ok(Ok(event)) if self.wants(&event) => return Some(Ok(event)),
+                Ok(Ok(_)) | Err(RecvError::Lagged(_)) => {}
+                Ok(Err(error)) => {
+                    self.has_ended = true;
+                    return Some(Err(error));
+                }
+                Err(RecvError::Closed) => self.has_ended = true,
+            }
+        }
+        None
+    }
+
+    /// All subscriptions of a client share one stream of events.
+    fn wants(&mut self, event: &EventBody) -> bool {
+        match event {
+            EventBody::Status { .. } => {
+                let is_first = !std::mem::replace(&mut self.has_begun, true);
+                is_first || self.topics.has(Topics::STATUS)
+            }
+            _ => self.topics.has(Topics::DEVICES),
+        }
+    }
+}
