@@ -347,11 +347,14 @@ impl Board {
         self.device
     }
 
-    /// Whether the device's clock waits for a sweep; if so, its ticket.
-    pub(super) fn awaited_ticket(&self) -> Option<u64> {
+    /// The oldest sweep that the device's clock waits for, or else the next one:
+    /// whatever is older may be given up.
+    pub(super) fn oldest_wanted(&self) -> u64 {
         match &self.power {
-            Power::Application(controller) => controller.awaited_ticket(),
-            _ => None,
+            Power::Application(controller) => controller
+                .awaited_ticket()
+                .unwrap_or(controller.next_ticket()),
+            _ => self.next_ticket,
         }
     }
 
@@ -370,3 +373,6 @@ impl Board {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,10 +134,9 @@ impl Thread {
     }
 
     fn give(&mut self, board: &mut Board) {
-        if let Some(oldest) = board.awaited_ticket() {
-            self.oldest_wanted.store(oldest, Ordering::Relaxed);
-            self.waiting.retain(|sweep| sweep.ticket >= oldest);
-        }
+        let oldest = board.oldest_wanted();
+        self.oldest_wanted.store(oldest, Ordering::Relaxed);
+        self.waiting.retain(|sweep| sweep.ticket >= oldest);
         while let Some(sweep) = board.take_wanted() {
             self.waiting.push_back(sweep);
         }

@@ -78,7 +78,8 @@ struct Shared {
     pace: Pace,
     /// Zero of the bench clock: the first look at the board.
     started: Option<Instant>,
-    attached: bool,
+    /// Generation of the board that a transport holds.
+    attached: Option<u64>,
 }
 
 impl Shared {
@@ -145,7 +146,7 @@ impl SimBoard {
                 sweeper: Sweeper::new(settings.hashing, settings.book)?,
                 pace: Pace::new(),
                 started: None,
-                attached: false,
+                attached: None,
             })),
         })
     }
@@ -188,17 +189,19 @@ impl SimBoard {
         if shared.board.presence() == Presence::Absent {
             return Err(DriverError::NotFound(self.id.clone()));
         }
-        if shared.attached {
+        let generation = shared.board.generation();
+        // A transport that has not noticed the unplug yet holds nothing.
+        if shared.attached == Some(generation) {
             return Err(DriverError::Io {
                 operation: "claiming the simulated board",
                 source: std::io::ErrorKind::ResourceBusy.into(),
             });
         }
-        shared.attached = true;
+        shared.attached = Some(generation);
         shared.board.attach();
         Ok(SimTransport {
             shared: Arc::clone(&self.shared),
-            generation: shared.board.generation(),
+            generation,
             sending: None,
             next_in: now,
             timer: Box::pin(tokio::time::sleep_until(now)),
@@ -238,7 +241,6 @@ impl SimTransport {
         if shared.board.generation() != self.generation {
             self.gone = true;
             self.sending = None;
-            shared.attached = false;
             return Ok(TransportEvent::Fault(TransportError::Disconnected));
         }
         if let Some(event) = self.send(&mut shared.board, now) {
@@ -250,7 +252,10 @@ impl SimTransport {
                     self.next_in = now + IN_PERIOD;
                     return Ok(TransportEvent::Received(reply));
                 }
-                InResult::Stalled => return Ok(TransportEvent::Fault(TransportError::Stall)),
+                InResult::Stalled => {
+                    self.sending = None; // a fault ends both directions
+                    return Ok(TransportEvent::Fault(TransportError::Stall));
+                }
                 InResult::Nothing => {}
             }
         }
@@ -318,8 +323,9 @@ impl Transport for SimTransport {
 
 impl Drop for SimTransport {
     fn drop(&mut self) {
-        if !self.gone {
-            lock(&self.shared).attached = false;
+        let mut shared = lock(&self.shared);
+        if shared.attached == Some(self.generation) {
+            shared.attached = None;
         }
     }
 }

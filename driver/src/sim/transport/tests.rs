@@ -429,6 +429,18 @@ async fn only_one_transport_holds_a_board() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_transport_that_missed_the_unplug_does_not_hold_the_board() {
+    let board = board(Image::S1Of2013, "unplug@1s+1s");
+    let old = Host::attach(&board);
+    tokio::time::sleep(seconds(2)).await;
+    let new = Host::attach(&board);
+    drop(old);
+    assert!(board.attach().is_err(), "the new one does");
+    drop(new);
+    assert!(board.attach().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_board_lets_the_clock_leap() {
     for image in [Image::S1Of2013, Image::S3Version7] {
         let board = board(image, "");
@@ -522,6 +534,23 @@ async fn device_time_slows_when_hashing_cannot_keep_up_and_says_so() {
         host.status().await.is_some(),
         "the wire goes on while the chips are slow"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_board_ends_its_longest_sweep() {
+    let settings = SimSettings {
+        hashing: Hashing::Thread,
+        zero_bits: 31, // minutes of hashing a tick
+        ..settings(Image::S1Of2013, "")
+    };
+    let board = SimBoard::new(DeviceId("sim-test-0".into()), settings).unwrap();
+    let mut host = Host::attach(&board);
+    host.works(8).await;
+    host.listen(seconds(1)).await;
+    let began = std::time::Instant::now();
+    drop(host);
+    drop(board);
+    assert!(began.elapsed() < seconds(10));
 }
 
 #[test]
