@@ -11,6 +11,7 @@ pub mod host;
 mod pll;
 mod profile;
 pub mod sim;
+mod source;
 mod spec;
 pub mod stream;
 pub mod token;
@@ -28,4 +29,5 @@ pub use device::{
 pub use error::DriverError;
 pub use pll::{Clock, MAX_TIMEOUT_MS};
 pub use profile::{Layout, Model};
+pub use source::DeviceSource;
 pub use spec::{DeviceSpec, SPEC_BYTES_MAX, SimSpec};

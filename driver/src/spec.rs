@@ -1,7 +1,7 @@
 //! Devices as users name them: `sim:s3,zero-bits=14`, `cpu,threads=2`.
 //!
 //! Owns the text form and its errors. It opens nothing: that is the part of
-//! `DeviceSource`. The daemon parses its `--device` options with it.
+//! [`DeviceSource`](crate::DeviceSource). The daemon parses its `--device` options with it.
 //!
 //! | Text | Device |
 //! |---|---|
@@ -192,11 +192,16 @@ impl SimSpec {
         Ok(spec)
     }
 
+    /// The clock the driver shall set; the stock clock if nothing is said.
+    pub(crate) const fn clock(&self) -> Option<Clock> {
+        self.clock
+    }
+
     /// The board that this describes.
     ///
     /// # Errors
     /// Those of [`Book::from_file`].
-    pub fn settings(&self) -> Result<SimSettings, DriverError> {
+    pub(crate) fn settings(&self) -> Result<SimSettings, DriverError> {
         let book = match &self.book {
             Some(path) => Book::from_file(path)?,
             None => Book::of_blocks(),
@@ -298,7 +303,8 @@ impl fmt::Display for SimSpec {
 }
 
 impl SimSpec {
-    const fn short_name(&self) -> &'static str {
+    /// `s1` or `s3`.
+    pub(crate) const fn short_name(&self) -> &'static str {
         match self.image.model() {
             Model::AntminerS1 => "s1",
             Model::AntminerS3 => "s3",

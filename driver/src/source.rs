@@ -1,0 +1,199 @@
+//! Where devices come from, again and again.
+//!
+//! Owns what stays while a device comes and goes: the name, the settings, and for a
+//! simulated board the board itself. It keeps no open device and never retries; when
+//! to open again is the owner's decision (the daemon's manager).
+
+use std::num::NonZeroUsize;
+
+use crate::host::BoardSettings;
+use crate::sim::SimBoard;
+use crate::{
+    BitmainDevice, CPU_THREADS_MAX, Clock, CpuDevice, DeviceId, DeviceKind, DeviceSpec,
+    DriverError, HashDevice,
+};
+
+/// A device that can be opened, also after a fault or an unplug.
+#[derive(Debug)]
+pub struct DeviceSource {
+    id: DeviceId,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Sim {
+        board: SimBoard,
+        clock: Option<Clock>,
+    },
+    Cpu {
+        threads: usize,
+    },
+}
+
+impl DeviceSpec {
+    /// The source of this device; `index` tells devices of one daemon apart and ends
+    /// the name, as in `sim-s3-0`. A simulated board gets power now.
+    ///
+    /// # Errors
+    /// Those of the book of solutions, and [`DriverError::Io`] when the system starts
+    /// no thread.
+    pub fn open(&self, index: usize) -> Result<DeviceSource, DriverError> {
+        let (id, origin) = match self {
+            Self::Cpu { threads } => {
+                let all = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+                let threads = threads.unwrap_or(all).clamp(1, CPU_THREADS_MAX);
+                (DeviceId(format!("cpu-{index}")), Origin::Cpu { threads })
+            }
+            Self::Sim(spec) => {
+                let id = DeviceId(format!("sim-{}-{index}", spec.short_name()));
+                let board = SimBoard::new(id.clone(), spec.settings()?)?;
+                let clock = spec.clock();
+                (id, Origin::Sim { board, clock })
+            }
+        };
+        Ok(DeviceSource { id, origin })
+    }
+}
+
+impl DeviceSource {
+    /// Name of the device, the same for every opening.
+    pub const fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    /// What does the hashing.
+    pub const fn kind(&self) -> DeviceKind {
+        match self.origin {
+            Origin::Sim { .. } => DeviceKind::Simulated,
+            Origin::Cpu { .. } => DeviceKind::Cpu,
+        }
+    }
+
+    /// Opens the device. A board that waits in its boot loader is started first, which
+    /// takes some seconds; the future may be dropped at any time.
+    ///
+    /// # Errors
+    /// [`DriverError::NotFound`] while it is not plugged in, [`DriverError::Timeout`]
+    /// when it does not come up, [`DriverError::Io`] when the system refuses.
+    pub async fn open(&self) -> Result<Box<dyn HashDevice>, DriverError> {
+        match &self.origin {
+            Origin::Cpu { threads } => Ok(Box::new(CpuDevice::new(self.id.clone(), *threads)?)),
+            Origin::Sim { board, clock } => {
+                let transport = board.attach_application().await?;
+                let mut settings = BoardSettings::new(self.id.clone(), self.kind())
+                    .with_filter_zero_bits(board.zero_bits());
+                if let Some(clock) = clock {
+                    settings = settings.with_clock(*clock);
+                }
+                Ok(Box::new(BitmainDevice::new(transport, settings)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hasher_work::{Header, NonceRange, Target};
+
+    use super::*;
+    use crate::{DeviceEvent, DeviceWork, WorkTag, next_event};
+
+    fn source(text: &str) -> DeviceSource {
+        text.parse::<DeviceSpec>().unwrap().open(3).unwrap()
+    }
+
+    fn work(tag: u64, zero_bits: u32) -> DeviceWork {
+        let mut header = [0; 80];
+        header[64..72].copy_from_slice(&tag.to_le_bytes());
+        DeviceWork {
+            tag: WorkTag(tag),
+            work: Header(header).work(),
+            range: NonceRange::WHOLE,
+            target: Target::from_zero_bits(zero_bits).unwrap(),
+            hits_wanted: 1,
+        }
+    }
+
+    /// Keeps the device busy until it has found so many nonces; false when it goes.
+    async fn find(device: &mut dyn HashDevice, hits: usize, zero_bits: u32) -> bool {
+        let (mut found, mut next) = (0, 0);
+        while found < hits {
+            while device.capacity() > 0 {
+                device.submit(work(next, zero_bits)).unwrap();
+                next += 1;
+            }
+            match next_event(device).await {
+                DeviceEvent::Hit { tag, nonce, .. } => {
+                    let right = work(tag.0, zero_bits).work.verify(nonce, zero_bits);
+                    assert!(right.is_some());
+                    found += 1;
+                }
+                DeviceEvent::Gone(_) => return false,
+                _ => {}
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn names_tell_kind_and_index() {
+        for (text, id, kind) in [
+            ("sim:s1", "sim-s1-3", DeviceKind::Simulated),
+            ("sim:s3,hashing=inline", "sim-s3-3", DeviceKind::Simulated),
+            ("cpu,threads=1", "cpu-3", DeviceKind::Cpu),
+            ("cpu", "cpu-3", DeviceKind::Cpu),
+        ] {
+            let source = source(text);
+            assert_eq!(
+                (source.id().to_string().as_str(), source.kind()),
+                (id, kind)
+            );
+        }
+        let missing = "sim:s1,book=/nonexistent".parse::<DeviceSpec>().unwrap();
+        assert!(matches!(missing.open(0), Err(DriverError::Io { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cold_simulated_board_finds_nonces() {
+        for text in [
+            "sim:s1,zero-bits=10,hashing=inline",
+            "sim:s3,zero-bits=10,hashing=inline",
+            "sim:s1,image=2014,mhz=200,zero-bits=10,hashing=inline",
+        ] {
+            let source = source(text);
+            let mut device = source.open().await.unwrap();
+            assert!(find(&mut *device, 20, 10).await, "{text}");
+            assert_eq!(device.info().kind, DeviceKind::Simulated);
+            assert_eq!(device.info().filter_zero_bits, 10);
+            if text.contains("mhz") {
+                assert_eq!(device.info().frequency_mhz, 200.0);
+            }
+            assert_eq!(device.status().slowdown, Some(1.0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unplugged_board_can_be_opened_again_after_it_came_back() {
+        let source = source("sim:s3,zero-bits=10,hashing=inline,script=unplug@6s+1s");
+        let mut device = source.open().await.unwrap();
+        assert!(!find(&mut *device, usize::MAX, 10).await);
+        drop(device);
+        let error = source.open().await.err().unwrap();
+        assert_eq!(error.to_string(), "device sim-s3-3 is not plugged in");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut device = source.open().await.unwrap();
+        assert!(find(&mut *device, 20, 10).await);
+    }
+
+    #[tokio::test]
+    async fn a_cpu_source_opens_as_often_as_asked() {
+        let source = source("cpu,threads=1");
+        for _ in 0..2 {
+            let mut device = source.open().await.unwrap();
+            assert!(find(&mut *device, 1, 8).await);
+        }
+    }
+}
