@@ -3,13 +3,19 @@
 use hasher_model::{Config, Kind, Task};
 
 use crate::data::Dataset;
+use crate::dense::number_count;
+use crate::network::CHUNK_EXAMPLES;
 use crate::optimiser::Schedule;
+use crate::shape::Shape;
 
-/// Examples per step at most; with [`ACTIVATIONS_MAX`] it bounds one step's memory.
+/// Examples per step at most; see also [`STEP_BYTES_MAX`].
 pub const BATCH_MAX: u32 = 4096;
-/// Activations of one step at most, over all examples, positions and layers:
-/// about 1 GiB with the copies that the backward pass needs.
-pub const ACTIVATIONS_MAX: u64 = 1 << 24;
+/// Memory of one step at most, 2 GiB: activations kept for the backward pass and
+/// one gradient of all weights per chunk of examples. The digits model takes 9 MB
+/// with 32 examples and 1.1 GB with 4096.
+pub const STEP_BYTES_MAX: u64 = 2 << 30;
+/// Copies of a block's activations that its backward pass needs, rounded up.
+const BLOCK_COPIES: u64 = 12;
 /// Steps at most: the step counter of a checkpoint stays far from its end.
 pub const STEPS_MAX: u32 = 100_000_000;
 
@@ -109,8 +115,8 @@ pub enum ConfigError {
     #[error("model configuration")]
     Model(#[from] hasher_model::ConfigError),
     /// One step would need too much memory.
-    #[error("a step would keep {0} activations, at most {ACTIVATIONS_MAX}: make the batch smaller")]
-    Activations(u64),
+    #[error("a step would take {0} bytes, at most {STEP_BYTES_MAX}: make batch or model smaller")]
+    StepBytes(u64),
 }
 
 impl TrainConfig {
@@ -159,7 +165,7 @@ impl TrainConfig {
     ///
     /// # Errors
     /// As [`TrainConfig::check`], [`ConfigError::Model`], or
-    /// [`ConfigError::Activations`].
+    /// [`ConfigError::StepBytes`].
     pub fn model_config(&self, data: &Dataset) -> Result<Config, ConfigError> {
         self.check()?;
         let config = Config {
@@ -177,11 +183,9 @@ impl TrainConfig {
             vocabulary: 0,
         };
         config.check()?;
-        let per_row = u64::from(self.layers) * u64::from(self.width + self.hidden);
-        let rows = u64::from(self.batch) * u64::from(config.positions);
-        let activations = per_row * rows;
-        if activations > ACTIVATIONS_MAX {
-            return Err(ConfigError::Activations(activations));
+        let bytes = step_bytes(&Shape::new(&config), u64::from(self.batch));
+        if bytes > STEP_BYTES_MAX {
+            return Err(ConfigError::StepBytes(bytes));
         }
         Ok(config)
     }
@@ -194,6 +198,16 @@ impl TrainConfig {
             last_share: self.last_learning_rate_share,
         }
     }
+}
+
+/// Memory of one step with `batch` examples. Every size is bounded by the model's
+/// configuration, so that nothing here can overflow.
+fn step_bytes(shape: &Shape, batch: u64) -> u64 {
+    let per_row = shape.width + shape.hidden + shape.heads * shape.positions;
+    let rows = batch * shape.positions as u64;
+    let activations = BLOCK_COPIES * shape.layers as u64 * per_row as u64 * rows;
+    let gradients = batch.div_ceil(CHUNK_EXAMPLES as u64) * number_count(shape) as u64;
+    (activations + gradients) * size_of::<f32>() as u64
 }
 
 #[cfg(test)]
@@ -225,7 +239,7 @@ mod tests {
             ),
             (
                 |c| c.layers = 64,
-                "a step would keep 452984832 activations, at most 16777216: make the batch smaller",
+                "a step would take 34568708096 bytes, at most 2147483648: make batch or model smaller",
             ),
         ];
         let data = crate::data::digits();

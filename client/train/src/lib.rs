@@ -51,7 +51,7 @@ mod shape;
 mod trainer;
 
 pub use checkpoint::{CHECKPOINT_BYTES_MAX, CheckpointError};
-pub use config::{ACTIVATIONS_MAX, BATCH_MAX, ConfigError, DitherSource, STEPS_MAX, TrainConfig};
+pub use config::{BATCH_MAX, ConfigError, DitherSource, STEP_BYTES_MAX, STEPS_MAX, TrainConfig};
 pub use error::TrainError;
 pub use evaluation::{EvalRow, Evaluation, Footprint, evaluate};
 pub use trainer::{StepReport, THREADS_MAX, Trainer};

@@ -12,6 +12,11 @@ use crate::layer::block::{Block, BlockScratch, BlockState};
 use crate::layer::readout::{Readout, ReadoutState};
 use crate::shape::{EMBEDDING, POSITION_GAIN, Shape};
 
+/// Examples of one chunk, the unit of work of a thread. Part of the result: the
+/// gradients of chunks are rounded sums. Four digits are 36 rows, whole blocks of
+/// the matrix kernel, and a batch of 32 can keep eight threads busy.
+pub(crate) const CHUNK_EXAMPLES: usize = 4;
+
 /// Decoded weights with the fixed parts of the network.
 #[derive(Debug)]
 pub(crate) struct Network {

@@ -6,7 +6,7 @@
 use std::num::NonZero;
 use std::thread;
 
-use hasher_model::{Manifest, Model, Seed};
+use hasher_model::{MODEL_BYTES_MAX, Manifest, Model, ModelError, SEED_BYTES, Seed};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{DitherSource, TrainConfig};
@@ -14,16 +14,12 @@ use crate::data::{Dataset, Part};
 use crate::error::TrainError;
 use crate::latent::Latents;
 use crate::layer::activation::FastDither;
-use crate::network::{Chunk, Network};
+use crate::network::{CHUNK_EXAMPLES, Chunk, Network};
 use crate::optimiser::{Adam, clip};
 use crate::oracle::StepOracle;
 use crate::rng::{Purpose, Rng};
 use crate::shape::Shape;
 
-/// Examples of one chunk, the unit of work of a thread. Part of the result: the
-/// gradients of chunks are rounded sums. Four digits are 36 rows, whole blocks of
-/// the matrix kernel, and a batch of 32 can keep eight threads busy.
-const CHUNK_EXAMPLES: usize = 4;
 /// Threads at most: more than any batch has chunks.
 pub const THREADS_MAX: usize = 1024;
 
@@ -70,6 +66,12 @@ impl<'a> Trainer<'a> {
     /// [`TrainError::Config`] or [`TrainError::Model`].
     pub fn new(config: TrainConfig, data: &'a Dataset) -> Result<Self, TrainError> {
         let manifest = Manifest::new(config.model_config(data)?, |_| config.kind)?;
+        let got = manifest.to_bytes().len() + manifest.seed_count() * SEED_BYTES;
+        if got > MODEL_BYTES_MAX {
+            // It would be trained in vain: nobody reads a larger file.
+            let most = MODEL_BYTES_MAX;
+            return Err(ModelError::TooLarge { most, got }.into());
+        }
         let shape = Shape::new(manifest.config());
         let latents = Latents::new(&manifest, config.rng_seed);
         let count = latents.values().len();

@@ -102,6 +102,23 @@ fn a_checkpoint_is_refused_with_other_data() {
 }
 
 #[test]
+fn a_model_too_large_for_its_file_is_refused_before_training() {
+    let data = digits();
+    let config = TrainConfig {
+        kind: Kind::Hb8,
+        width: 2048,
+        hidden: 4096,
+        batch: 1,
+        ..short(Kind::Hb8, 1)
+    };
+    let error = Trainer::new(config, &data).unwrap_err();
+    assert!(
+        matches!(error, TrainError::Model(ModelError::TooLarge { .. })),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_batch_larger_than_the_data_takes_examples_again() {
     let rows = &crate::data::digit_rows()[..10];
     let data = Dataset::from_rows(rows, 0, 1).unwrap();
