@@ -152,3 +152,6 @@ impl<T: Transport> HashDevice for BitmainDevice<T> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,8 @@ pub(super) struct Fifo {
     /// Estimated works in the FIFO at `level_at`.
     level: f64,
     level_at: Duration,
+    /// Since when the FIFO is estimated to be empty, if it was at `level_at`.
+    empty_since: Option<Duration>,
     /// Estimated beginning of the running state.
     run_since: Duration,
 }
@@ -71,6 +73,7 @@ impl Fifo {
             taken: 0,
             level: 0.0,
             level_at: now,
+            empty_since: Some(now),
             run_since: now,
         }
     }
@@ -96,19 +99,20 @@ impl Fifo {
     /// How many times slower than its period the device ticks, at least 1.
     pub(super) fn set_slowdown(&mut self, slowdown: f64, now: Duration) {
         if slowdown != self.slowdown {
-            self.level = self.level(now);
-            self.level_at = now;
+            self.count_down(now);
             self.slowdown = slowdown.max(1.0);
         }
     }
 
     /// `count` works go on the wire.
     pub(super) fn add(&mut self, count: usize, now: Duration) {
-        if now >= self.stops_at() {
+        self.count_down(now);
+        if let Some(since) = self.empty_since.take()
+            && now >= since + self.tick() * EMPTY_TICKS_TO_STOP
+        {
             self.run_since = now;
         }
-        self.level = self.level(now) + count as f64;
-        self.level_at = now;
+        self.level += count as f64;
         self.sent += count as u64;
     }
 
@@ -120,8 +124,7 @@ impl Fifo {
         self.limit = asked.sent + space;
         // Works sent after the question may or may not be among those that wait; the
         // estimate takes them to come on top.
-        self.level = (waiting + (self.sent - asked.sent)) as f64;
-        self.level_at = now;
+        self.set_level((waiting + (self.sent - asked.sent)) as f64, now);
     }
 
     /// Takes the free places of a nonce reply. They are capped, and the moment at
@@ -130,8 +133,8 @@ impl Fifo {
         if space < NONCE_REPLY_SPACE_CAP {
             let space = u64::from(space);
             self.limit = self.limit.min(self.sent + space);
-            self.level = self.level(now).max(self.depth.saturating_sub(space) as f64);
-            self.level_at = now;
+            let waiting = self.depth.saturating_sub(space) as f64;
+            self.set_level(self.level(now).max(waiting), now);
         }
     }
 
@@ -146,7 +149,7 @@ impl Fifo {
         self.taken > index + self.chains
     }
 
-    /// When work `index` should be over, by the estimate.
+    /// When work `index` should be over, by the estimate; zero once that is past.
     pub(super) fn over_at(&self, index: u64) -> Duration {
         let taken = self.sent as f64 - self.level;
         self.when_drained((index + 1 + self.chains) as f64 - taken)
@@ -157,14 +160,25 @@ impl Fifo {
         (self.level - self.drained(now)).max(0.0)
     }
 
-    /// When the estimate falls to `level`.
+    /// When the estimate falls to `level`; zero once it is below.
     pub(super) fn reaches(&self, level: f64) -> Duration {
         self.when_drained(self.level - level)
     }
 
-    /// When the estimate says that the device stops running.
-    fn stops_at(&self) -> Duration {
-        self.reaches(0.0) + self.tick() * EMPTY_TICKS_TO_STOP
+    /// Moves the estimate's reference to `now`.
+    fn count_down(&mut self, now: Duration) {
+        let empty_at = self.reaches(0.0).max(self.level_at);
+        let empty_since = self.empty_since.unwrap_or(empty_at);
+        self.set_level(self.level(now), now);
+        if self.level == 0.0 {
+            self.empty_since = Some(empty_since);
+        }
+    }
+
+    fn set_level(&mut self, level: f64, now: Duration) {
+        self.level = level;
+        self.level_at = now;
+        self.empty_since = (level == 0.0).then(|| self.empty_since.unwrap_or(now));
     }
 
     /// One period of the device's timer in host time.
@@ -179,9 +193,12 @@ impl Fifo {
         ticks(single, self.tick()) + ticks(both, self.tick()) * self.chains as f64
     }
 
-    /// When so many works were taken since `level_at`; `level_at` for none.
+    /// When so many works were taken since `level_at`. Zero if more were taken before:
+    /// the reference moves on, and a moment that is past must not move with it.
     fn when_drained(&self, works: f64) -> Duration {
-        let works = works.max(0.0);
+        if works < 0.0 {
+            return Duration::ZERO;
+        }
         let single = self.both_chains_at().saturating_sub(self.level_at);
         let alone = ticks(single, self.tick());
         if works <= alone {
@@ -264,6 +281,17 @@ mod tests {
         fifo.set_slowdown(10.0, ms(40));
         assert_eq!(fifo.level(ms(240)), 2.0);
         assert_eq!(fifo.level(ms(10_000)), 0.0);
+    }
+
+    #[test]
+    fn a_moment_that_is_past_stays_past_when_the_slowdown_moves() {
+        let mut fifo = s1();
+        fifo.add(6, ms(0));
+        for step in 0..100 {
+            fifo.set_slowdown(1.0 + f64::from(step) / 1000.0, ms(40));
+        }
+        assert_eq!(fifo.over_at(0), Duration::ZERO);
+        assert_eq!(fifo.reaches(5.0), Duration::ZERO);
     }
 
     #[test]
