@@ -7,6 +7,8 @@
 //! file of `book=FILE`; read by [`super::sweep`].
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use hasher_work::{Header, Nonce, Work};
@@ -71,14 +73,18 @@ impl Book {
             operation: "reading the book of solutions",
             source,
         };
-        let bytes = std::fs::metadata(path).map_err(io)?.len();
-        if bytes > BOOK_BYTES_MAX {
+        let mut text = String::new();
+        // Bounded while reading: the length that the system tells may be wrong.
+        let file = File::open(path).map_err(io)?;
+        file.take(BOOK_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .map_err(io)?;
+        if text.len() as u64 > BOOK_BYTES_MAX {
             return Err(DriverError::BadSpec(format!(
-                "book {} has {bytes} bytes, more than {BOOK_BYTES_MAX}",
+                "book {} has more than {BOOK_BYTES_MAX} bytes",
                 path.display()
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(io)?;
         let mut book = Self::of_blocks();
         book.add_lines(&text)
             .map_err(|why| DriverError::BadSpec(format!("book {}: {why}", path.display())))?;
@@ -177,6 +183,15 @@ mod tests {
             let error = book.add_lines(&text).unwrap_err();
             assert!(error.starts_with(why), "{error}");
         }
+    }
+
+    #[test]
+    fn an_endless_book_is_refused() {
+        let error = Book::from_file(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "book /dev/zero has more than 1048576 bytes"
+        );
     }
 
     #[test]
