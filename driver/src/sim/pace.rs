@@ -10,8 +10,9 @@ use std::time::Duration;
 /// costs nothing, a machine that is too slow does not build up a debt.
 pub const CATCH_UP: Duration = Duration::from_millis(250);
 /// The slowdown is measured over about so long (longer if no tick fits).
-pub const SLOWDOWN_WINDOW: Duration = Duration::from_secs(5);
-/// Time between two samples.
+pub const SLOWDOWN_WINDOW: Duration = Duration::from_secs(2);
+/// Time between two samples, and between two changes of the figure: a figure that
+/// changed with every look would keep its readers busy with it.
 const SAMPLE_PERIOD: Duration = Duration::from_millis(250);
 /// Least device time that a ratio is made of, so that it stays finite.
 const LEAST: Duration = Duration::from_millis(1);
@@ -22,7 +23,8 @@ pub(super) struct Pace {
     skipped: Duration,
     /// Bench and device time at moments at which the device had moved on.
     samples: VecDeque<(Duration, Duration)>,
-    now: (Duration, Duration),
+    slowdown: f64,
+    measured_at: Duration,
 }
 
 impl Pace {
@@ -31,7 +33,8 @@ impl Pace {
         Self {
             skipped: Duration::ZERO,
             samples: VecDeque::from([start]),
-            now: start,
+            slowdown: 1.0,
+            measured_at: Duration::ZERO,
         }
     }
 
@@ -47,24 +50,27 @@ impl Pace {
         if may_skip {
             self.skipped += over;
         }
+        if bench < self.measured_at + SAMPLE_PERIOD {
+            return;
+        }
+        self.measured_at = bench;
         // Lag within the allowance counts as kept up.
         let kept_up = device + (lag - over);
-        self.now = (bench, kept_up);
-        let (last_bench, last_device) = *self.samples.back().unwrap_or(&self.now);
-        if bench >= last_bench + SAMPLE_PERIOD && kept_up > last_device {
-            self.samples.push_back(self.now);
-        }
         while self.samples.len() > 2 && self.samples[1].0 + SLOWDOWN_WINDOW <= bench {
             self.samples.pop_front();
+        }
+        let (since, device_then) = self.samples.front().copied().unwrap_or_default();
+        let user = bench.saturating_sub(since);
+        let own = kept_up.saturating_sub(device_then).max(LEAST);
+        self.slowdown = (user.as_secs_f64() / own.as_secs_f64()).max(1.0);
+        if self.samples.back().is_none_or(|(_, last)| kept_up > *last) {
+            self.samples.push_back((bench, kept_up));
         }
     }
 
     /// How many times slower than the user's clock the device runs, at least 1.
-    pub(super) fn slowdown(&self) -> f64 {
-        let (bench, device) = *self.samples.front().unwrap_or(&self.now);
-        let user = self.now.0.saturating_sub(bench);
-        let own = self.now.1.saturating_sub(device).max(LEAST);
-        (user.as_secs_f64() / own.as_secs_f64()).max(1.0)
+    pub(super) const fn slowdown(&self) -> f64 {
+        self.slowdown
     }
 }
 
