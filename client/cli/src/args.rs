@@ -1,0 +1,177 @@
+//! The command line as clap reads it.
+//!
+//! Owns the global options and the list of commands; each command's own options
+//! stand in its file. It turns clap's complaints into the two lines that every
+//! error of this program has.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::command::{Context, digest, eval, predict, search, status, train, verify};
+use crate::error::{CliError, Exit};
+use crate::output::Output;
+
+/// Hasher: hash work from retired Bitcoin miners, and transformers whose weights
+/// are 32-byte seeds.
+///
+/// What a miner can do: find nonces of 80-byte headers. What it cannot do:
+/// multiply, or return the digest of a message of yours. Digests and the network
+/// itself are computed by the CPU, and every answer says who computed it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hasher",
+    version,
+    propagate_version = true,
+    max_term_width = 80,
+    after_long_help = "\
+Exit codes:
+  0  done        2  wrong usage    4  no device
+  1  failed      3  no daemon      5  not permitted
+
+Examples:
+  hasher status
+  hasher train --data digits --out digits.hsh
+  hasher predict --model digits.hsh --index 7"
+)]
+pub struct Cli {
+    /// Socket of hasherd [default: the user's own daemon, then the system's]
+    #[arg(
+        long,
+        global = true,
+        env = "HASHER_SOCKET",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    socket: Option<PathBuf>,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Status(status::StatusArgs),
+    Search(search::SearchArgs),
+    Digest(digest::DigestArgs),
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Predict(predict::PredictArgs),
+    Verify(verify::VerifyArgs),
+}
+
+impl Command {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn run(&self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::Status(args) => status::run(args, context),
+            Self::Search(args) => search::run(args, context),
+            Self::Digest(args) => digest::run(args, context),
+            Self::Train(args) => train::run(args, context),
+            Self::Eval(args) => eval::run(args, context),
+            Self::Predict(args) => predict::run(args, context),
+            Self::Verify(args) => verify::run(args, context),
+        }
+    }
+}
+
+impl Cli {
+    /// What every command needs.
+    pub fn context(&self) -> Context {
+        Context {
+            // An empty variable counts as not set.
+            socket: self
+                .socket
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty()),
+            output: Output::new(self.json, self.quiet),
+        }
+    }
+}
+
+/// Reads the process's arguments; help and complaints are printed here.
+///
+/// # Errors
+/// The exit code when there is nothing to run.
+pub fn parse() -> Result<Cli, Exit> {
+    Cli::try_parse().map_err(|complaint| match complaint.kind() {
+        // A reader that has gone does not matter here either.
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = complaint.print();
+            Exit::Done
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = complaint.print();
+            Exit::Usage
+        }
+        _ => {
+            let arguments = || env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+            let json = arguments().any(|arg| arg == "--json");
+            Output::new(json, true).failure(&usage(&complaint, arguments()));
+            Exit::Usage
+        }
+    })
+}
+
+/// Clap's complaint as one line, and where to read more as its hint.
+fn usage(complaint: &clap::Error, mut arguments: impl Iterator<Item = String>) -> CliError {
+    let text = complaint.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    let suggestion = [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ]
+    .into_iter()
+    .find_map(|kind| match complaint.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    });
+    let known = Cli::command();
+    let command = arguments
+        .find(|argument| known.find_subcommand(argument).is_some())
+        .map_or_else(|| "hasher".to_owned(), |name| format!("hasher {name}"));
+    CliError::usage(paragraph).hint(match suggestion {
+        Some(near) => format!("did you mean `{near}`? `{command} --help` lists everything"),
+        None => format!("see `{command} --help`"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(line: &str) -> CliError {
+        let words = || line.split(' ').map(str::to_owned);
+        usage(&Cli::try_parse_from(words()).unwrap_err(), words())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_complaint_is_one_line_with_a_hint() {
+        let error = complaint("hasher serch");
+        assert!(!error.message.contains('\n'), "{error}");
+        assert!(error.hint.unwrap().contains("search"));
+        let error = complaint("hasher --json verify");
+        assert!(error.message.contains("required"), "{error}");
+        assert_eq!(error.hint.as_deref(), Some("see `hasher verify --help`"));
+    }
+}

@@ -1,0 +1,22 @@
+//! The commands, one file each: options, the work, and how the answer reads.
+
+pub mod digest;
+pub mod eval;
+pub mod predict;
+pub mod search;
+pub mod status;
+pub mod train;
+pub mod verify;
+
+use std::path::PathBuf;
+
+use crate::output::Output;
+
+/// What every command gets besides its own options.
+#[derive(Debug)]
+pub struct Context {
+    /// The daemon's socket, when the user names one.
+    pub socket: Option<PathBuf>,
+    /// Where words go.
+    pub output: Output,
+}

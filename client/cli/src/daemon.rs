@@ -1,0 +1,209 @@
+//! The daemon as the commands see it.
+//!
+//! Owns the connection's settings, how the client library's errors become ours
+//! (message, hint, exit code), and which of the daemon's devices a search will
+//! meet. It knows nothing of the protocol.
+
+use std::path::Path;
+use std::time::Duration;
+
+use hasher_client::{ClientBuilder, ClientError, Why, blocking};
+use hasher_wire::{DeviceKind, DeviceReport, DeviceState, Priority, Status, StatusReport};
+
+use crate::anchors::Pace;
+use crate::error::{CliError, Exit, chain};
+
+/// What the daemon's status and log call this program.
+const NAME: &str = "hasher";
+/// Zero bits asked of a CPU when nobody says how many: a laptop finds 21 anchors
+/// of 16 bits (1.4 million hashes) in about a second.
+const CPU_ZERO_BITS: u32 = 16;
+
+/// Connects to the socket that the user named, or to the usual ones. `deadline`
+/// is the time of each later request; without it the library's own.
+///
+/// # Errors
+/// Exit code 3 when no daemon answers, 5 when the socket is not for this user.
+pub fn connect(
+    socket: Option<&Path>,
+    deadline: Option<Duration>,
+) -> Result<blocking::Client, CliError> {
+    let mut builder = ClientBuilder::default()
+        .name(NAME)
+        // A person waits.
+        .priority(Priority::Interactive);
+    if let Some(socket) = socket {
+        builder = builder.socket(socket);
+    }
+    if let Some(deadline) = deadline {
+        builder = builder.deadline(deadline);
+    }
+    Ok(builder.connect_blocking()?)
+}
+
+/// What a search will meet: the devices that take works now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Devices(Vec<DeviceReport>);
+
+impl Devices {
+    /// Those of a status report.
+    ///
+    /// # Errors
+    /// Exit code 4 when there is none, with the reasons of those that are not ready.
+    pub fn ready(status: &StatusReport) -> Result<Self, CliError> {
+        let ready: Vec<DeviceReport> = status
+            .devices
+            .iter()
+            .filter(|device| device.state == DeviceState::Ready)
+            .cloned()
+            .collect();
+        if !ready.is_empty() {
+            return Ok(Self(ready));
+        }
+        Err(match status.devices.first() {
+            None => CliError::new(Exit::NoDevice, "the daemon has no device")
+                .hint("start one with a simulated board: `hasherd --device sim:s3`"),
+            Some(device) => CliError::new(
+                Exit::NoDevice,
+                format!(
+                    "device {} is not ready: {}",
+                    device.id,
+                    device.reason.as_deref().unwrap_or("no reason is given")
+                ),
+            )
+            .hint("see `hasher status`, and try again in a moment"),
+        })
+    }
+
+    /// How to ask them.
+    pub fn pace(&self) -> Pace {
+        if self.0.iter().all(|device| device.kind == DeviceKind::Cpu) {
+            Pace::Range
+        } else {
+            Pace::Timer
+        }
+    }
+
+    /// Zero bits that these devices find at their own pace: what a board filters
+    /// by, or what a CPU finds quickly.
+    pub fn natural_zero_bits(&self) -> u32 {
+        let filters = self.0.iter().map(|device| device.filter_zero_bits);
+        match filters.max() {
+            None | Some(0) => CPU_ZERO_BITS,
+            Some(bits) => bits,
+        }
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let failure = Self::new(exit_of(&error), chain(&error));
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Unreachable { why, .. } => match why {
+            Why::PermissionDenied => Exit::NotPermitted,
+            _ => Exit::NoDaemon,
+        },
+        ClientError::Refused { .. } | ClientError::Closed { .. } | ClientError::Timeout { .. } => {
+            Exit::NoDaemon
+        }
+        ClientError::Failed { status, .. } => match status {
+            Status::NoDevice | Status::DeviceGone => Exit::NoDevice,
+            Status::NotAllowed => Exit::NotPermitted,
+            _ => Exit::Failed,
+        },
+        ClientError::BadJob(_) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(kind: DeviceKind, state: DeviceState, filter_zero_bits: u32) -> DeviceReport {
+        let json = r#"{"id":"x-0","kind":"cpu","state":"ready","model":"","firmware":"",
+            "chips_per_chain":[],"frequency_mhz":0,"filter_zero_bits":0,
+            "nominal_hash_rate_hps":0,"temperatures_celsius":[],"fans_rpm":[],
+            "works_in_flight":0,"attachments":1,"counters":{}}"#;
+        DeviceReport {
+            kind,
+            state,
+            filter_zero_bits,
+            ..serde_json::from_str(json).unwrap()
+        }
+    }
+
+    fn status(devices: Vec<DeviceReport>) -> StatusReport {
+        StatusReport {
+            devices,
+            ..StatusReport::default()
+        }
+    }
+
+    #[test]
+    fn every_kind_of_trouble_has_its_exit_code() {
+        let unreachable = |why| ClientError::Unreachable {
+            sockets: vec!["/run/hasher/hasherd.sock".into()],
+            why,
+        };
+        let failed = |status| ClientError::Failed {
+            status,
+            message: String::new(),
+        };
+        for (error, exit) in [
+            (unreachable(Why::NoSocket), Exit::NoDaemon),
+            (unreachable(Why::NobodyListens), Exit::NoDaemon),
+            (unreachable(Why::PermissionDenied), Exit::NotPermitted),
+            (failed(Status::NoDevice), Exit::NoDevice),
+            (failed(Status::DeviceGone), Exit::NoDevice),
+            (failed(Status::NotAllowed), Exit::NotPermitted),
+            (failed(Status::Deadline), Exit::Failed),
+        ] {
+            assert_eq!(CliError::from(error.clone()).exit, exit, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refused_socket_names_the_group_and_the_command() {
+        let error = CliError::from(ClientError::Unreachable {
+            sockets: vec!["/run/hasher/hasherd.sock".into()],
+            why: Why::PermissionDenied,
+        });
+        assert_eq!(
+            error.message,
+            "cannot connect to /run/hasher/hasherd.sock: permission denied"
+        );
+        assert!(error.hint.unwrap().contains("usermod -aG hasher"));
+    }
+
+    #[test]
+    fn boards_are_asked_by_timer_and_cpus_by_range() {
+        let cpu = device(DeviceKind::Cpu, DeviceState::Ready, 0);
+        let board = device(DeviceKind::Simulated, DeviceState::Ready, 14);
+        let devices = |list| Devices::ready(&status(list)).unwrap();
+        assert_eq!(devices(vec![cpu.clone()]).pace(), Pace::Range);
+        assert_eq!(
+            devices(vec![cpu.clone()]).natural_zero_bits(),
+            CPU_ZERO_BITS
+        );
+        assert_eq!(devices(vec![cpu, board]).pace(), Pace::Timer);
+    }
+
+    #[test]
+    fn without_a_ready_device_the_reason_is_told() {
+        let error = Devices::ready(&status(Vec::new())).unwrap_err();
+        assert_eq!(error.exit, Exit::NoDevice);
+        let mut paused = device(DeviceKind::Usb, DeviceState::Paused, 32);
+        paused.reason = Some("too hot: 80 °C".to_owned());
+        let error = Devices::ready(&status(vec![paused])).unwrap_err();
+        assert!(error.message.contains("too hot: 80 °C"), "{error}");
+    }
+}

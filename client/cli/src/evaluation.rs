@@ -1,0 +1,88 @@
+//! Accuracy tables: the same columns and the same JSON wherever a model is measured.
+
+use hasher_train::EvalRow;
+use serde::Serialize;
+
+use crate::table::{Align, lines};
+
+/// The reporting points of the model specification.
+pub const PASSES: [u16; 5] = [1, 3, 5, 11, 21];
+
+/// One line of an accuracy table; shares are 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Row {
+    /// Passes averaged.
+    pub passes: u16,
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// Mean confidence of the answers.
+    pub mean_confidence: f64,
+    /// Expected calibration error: mean distance of confidence and accuracy.
+    pub calibration_error: f64,
+    /// Mean share of passes that agree with the answer.
+    pub agreement: f64,
+}
+
+impl From<&EvalRow> for Row {
+    fn from(row: &EvalRow) -> Self {
+        Self {
+            passes: row.passes,
+            accuracy: row.accuracy,
+            mean_confidence: row.mean_confidence,
+            calibration_error: row.calibration_error,
+            agreement: row.agreement,
+        }
+    }
+}
+
+/// The table for people.
+pub fn table(rows: &[Row]) -> Vec<String> {
+    let columns = [
+        ("passes", Align::Right),
+        ("accuracy", Align::Right),
+        ("confidence", Align::Right),
+        ("calibration error", Align::Right),
+        ("agreement", Align::Right),
+    ];
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.passes.to_string(),
+                percent(row.accuracy),
+                percent(row.mean_confidence),
+                format!("{:.3}", row.calibration_error),
+                percent(row.agreement),
+            ]
+        })
+        .collect();
+    lines(&columns, &rows)
+}
+
+/// A share in per cent with one decimal.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Mean and sample standard deviation; the latter is 0 for a single value.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    if values.len() < 2 {
+        return (mean, 0.0);
+    }
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0)).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_and_deviation_are_those_of_a_sample() {
+        let (mean, deviation) = mean_and_deviation(&[1.0, 2.0, 3.0]);
+        assert!((mean - 2.0).abs() < 1e-12 && (deviation - 1.0).abs() < 1e-12);
+        assert_eq!(mean_and_deviation(&[5.0]), (5.0, 0.0));
+    }
+}

@@ -1,0 +1,124 @@
+//! Columns for people.
+//!
+//! Owns the alignment of small tables; pure text in, text out.
+
+/// How a column is aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Spaces between two columns.
+const GAP: usize = 2;
+
+/// The rows as lines, each column as wide as its widest cell, without spaces at
+/// the ends. `columns` names and aligns them; the names are the first line.
+pub fn lines(columns: &[(&str, Align)], rows: &[Vec<String>]) -> Vec<String> {
+    let header: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|column| {
+            all.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    all.iter()
+        .map(|row| {
+            let cells = row.iter().zip(columns).zip(&widths);
+            let line: Vec<String> = cells
+                .map(|((cell, (_, align)), width)| pad(cell, *width, *align))
+                .collect();
+            line.join(&" ".repeat(GAP)).trim_end().to_owned()
+        })
+        .collect()
+}
+
+fn pad(cell: &str, width: usize, align: Align) -> String {
+    let spaces = " ".repeat(width.saturating_sub(cell.chars().count()));
+    match align {
+        Align::Left => format!("{cell}{spaces}"),
+        Align::Right => format!("{spaces}{cell}"),
+    }
+}
+
+/// A whole number with thin groups of three, as in `4 928`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of hashes (or hashes a second) with three figures and its prefix.
+pub fn metric(number: f64, unit: &str) -> String {
+    const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
+    let mut number = number;
+    let mut prefix = 0;
+    while number.abs() >= 999.5 && prefix + 1 < PREFIXES.len() {
+        number /= 1000.0;
+        prefix += 1;
+    }
+    let decimals = match number.abs() {
+        _ if prefix == 0 && number.fract() == 0.0 => 0,
+        n if n < 9.995 => 2,
+        n if n < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$} {}{unit}", PREFIXES[prefix])
+}
+
+/// Seconds as people say them.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if !s.is_finite() => "an unknown time".to_owned(),
+        s if s < 0.1 => format!("{:.0} ms", s * 1000.0),
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let lines = lines(
+            &[("NAME", Align::Left), ("N", Align::Right)],
+            &[
+                vec!["a".to_owned(), "10".to_owned()],
+                vec!["longer".to_owned(), "7".to_owned()],
+            ],
+        );
+        assert_eq!(lines, ["NAME     N", "a       10", "longer   7"]);
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(grouped(4928), "4 928");
+        assert_eq!(grouped(12), "12");
+        assert_eq!(grouped(1_000_000), "1 000 000");
+        assert_eq!(metric(4_294_967_296.0, "hashes"), "4.29 Ghashes");
+        assert_eq!(metric(440e9, "H/s"), "440 GH/s");
+        assert_eq!(metric(999.9e6, "H/s"), "1.00 GH/s");
+        assert_eq!(metric(12.0, "H/s"), "12 H/s");
+        assert_eq!(seconds(0.004), "4 ms");
+        assert_eq!(seconds(61.0), "61 s");
+        assert_eq!(seconds(7300.0), "2.0 h");
+        assert_eq!(seconds(f64::INFINITY), "an unknown time");
+    }
+}

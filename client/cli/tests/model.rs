@@ -1,0 +1,437 @@
+//! From training to a verified receipt, without any daemon: what each command
+//! answers, and what it refuses.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Trained, assert_error, hasher, json, keys, path, run, stroke, text};
+
+/// One row of pixels, the brightest of which are 16.
+fn row() -> String {
+    stroke(16)
+}
+
+#[test]
+fn training_writes_a_model_and_reports_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("digits.hsh");
+    let value = json(&["train", "--steps", "20", "--out", path(&out)]);
+    assert_eq!(
+        keys(&value),
+        [
+            "batch",
+            "data",
+            "float32_bytes",
+            "kind",
+            "mean",
+            "model",
+            "runs",
+            "schema",
+            "seed_bytes",
+            "steps",
+            "test_examples",
+            "train_examples"
+        ]
+    );
+    assert_eq!(value["schema"], "hasher.train/1");
+    assert_eq!(
+        (&value["steps"], &value["kind"]),
+        (&20.into(), &"hb32".into())
+    );
+    assert_eq!(value["seed_bytes"], 4928);
+    assert_eq!(value["float32_bytes"], 274_216);
+    assert_eq!(value["mean"].as_array().unwrap().len(), 5);
+    assert_eq!(
+        keys(&value["runs"][0]["test"][0]),
+        [
+            "accuracy",
+            "agreement",
+            "calibration_error",
+            "mean_confidence",
+            "passes"
+        ]
+    );
+    assert_eq!(
+        (&value["train_examples"], &value["test_examples"]),
+        (&1347.into(), &450.into())
+    );
+    assert!(fs::read(&out).unwrap().starts_with(b"HSHM"));
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_the_model() {
+    let trained = Trained::new();
+    let out = trained.file("one-thread.hsh");
+    assert!(trained.train(&out, &["--threads", "1"]).status.success());
+    assert_eq!(fs::read(&out).unwrap(), fs::read(&trained.model).unwrap());
+}
+
+#[test]
+fn several_runs_print_the_mean_of_their_accuracies() {
+    let trained = Trained::new();
+    let data = path(&trained.data);
+    let output = run(&["train", "--steps", "5", "--runs", "2", "--data", data]);
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // The first line names the file, whose path is as long as it is.
+    for part in ["rng seed 1", "rng seed 2", "mean", "±", "passes"] {
+        assert!(table.contains(part), "{part} is missing in {table}");
+    }
+    assert!(
+        table.lines().skip(1).all(|line| line.chars().count() <= 80),
+        "{table}"
+    );
+}
+
+#[test]
+fn an_existing_model_is_replaced_only_when_asked() {
+    let trained = Trained::new();
+    let again = |more: &[&str]| trained.train(&trained.model, more);
+    assert_error(&again(&[]), 1, "the file exists", "--force");
+    assert!(again(&["--force"]).status.success());
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bytes() {
+    let trained = Trained::new();
+    let (checkpoint, out) = (trained.file("a.ckpt"), trained.file("resumed.hsh"));
+    let first = trained.file("first.hsh");
+    let output = trained.train(
+        &first,
+        &["--checkpoint", path(&checkpoint), "--checkpoint-every", "7"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = trained.train(&out, &["--resume", path(&checkpoint)]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(fs::read(&out).unwrap(), fs::read(&trained.model).unwrap());
+}
+
+#[test]
+fn evaluation_reports_the_passes_asked_for() {
+    let trained = Trained::new();
+    let value = json(&["eval", "--model", path(&trained.model), "--passes", "1,3"]);
+    assert_eq!(
+        keys(&value),
+        [
+            "anchors",
+            "data",
+            "examples",
+            "float32_bytes",
+            "model_id",
+            "oracle_digests",
+            "rows",
+            "schema",
+            "seconds",
+            "seed_bytes"
+        ]
+    );
+    assert_eq!(value["schema"], "hasher.eval/1");
+    assert_eq!(value["examples"], 450);
+    assert_eq!(value["anchors"], 1350);
+    let passes: Vec<_> = value["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["passes"])
+        .collect();
+    assert_eq!(passes, [1, 3]);
+}
+
+#[test]
+fn one_image_has_one_answer_from_every_source() {
+    let trained = Trained::new();
+    let csv = trained.write("one.csv", row());
+    let nonce = "00".repeat(16);
+    let common = [
+        "predict",
+        "--model",
+        path(&trained.model),
+        "--nonce",
+        &nonce,
+    ];
+    let from_file = json(&[&common[..], &["--csv", &csv]].concat());
+    let output = hasher()
+        .arg("--json")
+        .args(common)
+        .write_stdin(row())
+        .output()
+        .unwrap();
+    let from_stdin: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        from_file["answer"]["probabilities"],
+        from_stdin["answer"]["probabilities"]
+    );
+    assert_eq!(
+        keys(&from_file),
+        [
+            "answer",
+            "early_stop",
+            "label",
+            "level",
+            "model_id",
+            "receipt",
+            "request_nonce",
+            "schema"
+        ]
+    );
+    assert_eq!(from_file["schema"], "hasher.predict/1");
+    assert_eq!(from_file["answer"]["passes"], 21);
+    assert_eq!(from_file["answer"]["mode"], "direct");
+    assert_eq!(from_file["answer"]["expected_hashes"], 0.0);
+}
+
+#[test]
+fn a_prediction_shows_the_image_and_who_computed() {
+    let trained = Trained::new();
+    let output = run(&["predict", "--model", path(&trained.model), "--index", "0"]);
+    let answer = text(&output.stdout);
+    for part in [
+        "██",
+        "answer",
+        "confidence",
+        "direct mode",
+        "on this CPU",
+        "label",
+    ] {
+        assert!(answer.contains(part), "{part} is missing in {answer}");
+    }
+    assert!(
+        answer.lines().all(|line| line.chars().count() <= 80),
+        "{answer}"
+    );
+}
+
+/// A receipt of a direct answer.
+fn receipt(trained: &Trained) -> String {
+    let file = trained.file("answer.rcpt");
+    let output = run(&[
+        "predict",
+        "--model",
+        path(&trained.model),
+        "--index",
+        "3",
+        "--receipt",
+        path(&file),
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    path(&file).to_owned()
+}
+
+#[test]
+fn a_receipt_is_verified_from_the_model_file_alone() {
+    let trained = Trained::new();
+    let receipt = receipt(&trained);
+    let value = json(&["verify", &receipt, "--model", path(&trained.model)]);
+    assert_eq!(
+        keys(&value),
+        ["min_zero_bits", "reason", "schema", "verdict", "verified"]
+    );
+    assert_eq!(value["schema"], "hasher.verify/1");
+    assert_eq!(value["verified"], true);
+    assert_eq!(value["verdict"]["passes"], 21);
+    assert_eq!(value["verdict"]["worked"], false);
+    let output = run(&["verify", &receipt, "--model", path(&trained.model)]);
+    assert!(
+        text(&output.stdout).starts_with("verified"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
+fn a_receipt_that_does_not_hold_is_refused_with_the_reason() {
+    let trained = Trained::new();
+    let file = receipt(&trained);
+    let model = path(&trained.model);
+    let verify = |args: &[&str]| run(&[&["verify"], args].concat());
+
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    let changed = trained.write("changed.rcpt", &bytes);
+    assert_error(
+        &verify(&[&changed, "--model", model]),
+        1,
+        "check sum",
+        "damaged or changed",
+    );
+    let cut = trained.write("cut.rcpt", &bytes[..50]);
+    assert_error(
+        &verify(&[&cut, "--model", model]),
+        1,
+        "truncated",
+        "damaged or changed",
+    );
+    assert_error(
+        &verify(&[&file, "--model", model, "--min-zero-bits", "8"]),
+        1,
+        "8 zero bits demanded",
+        "--mode work",
+    );
+    let other = trained.file("other.hsh");
+    trained.train(&other, &["--rng-seed", "2"]);
+    assert_error(
+        &verify(&[&file, "--model", path(&other)]),
+        1,
+        "is for model",
+        "model file",
+    );
+
+    let output = run(&["--json", "verify", &changed, "--model", model]);
+    assert_eq!(output.status.code(), Some(1));
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["verified"], false);
+    assert!(value["reason"].as_str().unwrap().contains("check sum"));
+}
+
+#[test]
+fn a_missing_or_damaged_model_is_named_by_every_command_that_reads_one() {
+    let trained = Trained::new();
+    let bytes = fs::read(&trained.model).unwrap();
+    let truncated = trained.write("short.hsh", &bytes[..bytes.len() - 5]);
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() - 1] ^= 1;
+    let flipped = trained.write("flipped.hsh", flipped);
+    let other = trained.write(
+        "text.hsh",
+        "not a model at all, just some text that stands in a file",
+    );
+    let receipt = receipt(&trained);
+    for command in [
+        vec!["eval"],
+        vec!["predict", "--index", "0"],
+        vec!["verify", &receipt],
+    ] {
+        let with = |model: &str| run(&[&command[..], &["--model", model]].concat());
+        assert_error(&with("/nonexistent.hsh"), 1, "no such file", "hasher train");
+        assert_error(&with(&truncated), 1, "bytes of seeds", "damaged");
+        assert_error(&with(&flipped), 1, "matrix head", "damaged");
+        assert_error(&with(&other), 1, "does not begin with \"HSHM\"", "damaged");
+        assert_error(&with("/"), 1, "directory", "name the file");
+    }
+}
+
+#[test]
+fn rows_that_are_no_images_are_named_with_row_and_column() {
+    let trained = Trained::new();
+    let model = path(&trained.model);
+    let good = format!("{},7\n", row());
+    let nan = good.replacen("16", "NaN", 1);
+    let file = |name, contents: String| trained.write(name, contents);
+    for (name, contents, what) in [
+        (
+            "nan.csv",
+            format!("{good}{nan}"),
+            "row 2, column 4: \"NaN\" is NaN",
+        ),
+        ("short.csv", format!("{good}1,2,3\n"), "row 2 has 3 columns"),
+        (
+            "range.csv",
+            good.replacen("16", "17", 1),
+            "is outside 0 to 16",
+        ),
+        ("word.csv", good.replacen("16", "x", 1), "is not a number"),
+        ("label.csv", good.replace(",7", ",12"), "is outside 0 to 9"),
+        ("empty.csv", String::new(), "no rows"),
+    ] {
+        let csv = file(name, contents);
+        let out = path(&trained.file("never.hsh")).to_owned();
+        for args in [
+            vec!["train", "--out", &out, "--data", &csv],
+            vec!["eval", "--model", model, "--data", &csv],
+            vec!["predict", "--model", model, "--csv", &csv],
+        ] {
+            assert_error(&run(&args), 1, what, "64 whole numbers 0 to 16");
+        }
+        assert!(!Path::new(&out).exists());
+    }
+    let two = file("two.csv", format!("{good}{good}"));
+    assert_error(
+        &run(&["predict", "--model", model, "--csv", &two]),
+        1,
+        "2 images, one is needed",
+        "sed",
+    );
+    let missing = run(&["eval", "--model", model, "--data", "/nonexistent.csv"]);
+    assert_error(&missing, 1, "no such file", "digits");
+}
+
+#[test]
+fn a_users_own_rows_train_a_model() {
+    let trained = Trained::new();
+    let (csv, out) = (path(&trained.data), trained.file("own.hsh"));
+    let value = json(&["train", "--steps", "3", "--data", csv, "--out", path(&out)]);
+    assert_eq!(
+        (&value["train_examples"], &value["test_examples"]),
+        (&30.into(), &10.into())
+    );
+    let value = json(&[
+        "eval",
+        "--model",
+        path(&out),
+        "--data",
+        csv,
+        "--passes",
+        "1",
+    ]);
+    assert_eq!(value["examples"], 40);
+}
+
+#[test]
+fn options_that_do_not_fit_are_wrong_usage() {
+    let trained = Trained::new();
+    let model = path(&trained.model);
+    let out = path(&trained.file("x.hsh")).to_owned();
+    let predict = |args: &[&str]| run(&[&["predict", "--model", model], args].concat());
+    assert_error(
+        &predict(&["--index", "450"]),
+        2,
+        "no test image 450",
+        "0 to 449",
+    );
+    assert_error(
+        &predict(&["--index", "0", "--zero-bits", "9"]),
+        2,
+        "--mode work",
+        "--mode work",
+    );
+    assert_error(
+        &predict(&["--index", "0", "--passes", "0"]),
+        2,
+        "passes",
+        "--help",
+    );
+    assert_error(
+        &predict(&["--index", "0", "--nonce", "12"]),
+        2,
+        "16 bytes",
+        "--help",
+    );
+    assert_error(
+        &predict(&["--index", "0", "--level", "3"]),
+        2,
+        "3",
+        "--help",
+    );
+    assert_error(&run(&["train"]), 2, "--out", "hasher train --help");
+    assert_error(
+        &run(&["train", "--out", &out, "--kind", "bin"]),
+        2,
+        "bin",
+        "--help",
+    );
+    assert_error(
+        &run(&["train", "--out", "/nonexistent/x.hsh"]),
+        1,
+        "not a directory",
+        "create",
+    );
+    let damaged = trained.write("bad.ckpt", "HSHC and then nothing of use");
+    assert_error(
+        &run(&["train", "--out", &out, "--resume", &damaged]),
+        1,
+        "bad.ckpt",
+        "--data",
+    );
+}
