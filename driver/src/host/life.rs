@@ -222,6 +222,7 @@ impl Host {
         if was_ready && now >= self.ready_since + STEADY_AFTER {
             self.recoveries_in_a_row = 0;
         }
+        tracing::warn!(device = %self.info.id, why, "device starts anew");
         self.recoveries_in_a_row += 1;
         self.counters.recoveries += 1;
         if self.recoveries_in_a_row > RECOVERIES_IN_A_ROW {

@@ -264,6 +264,20 @@ fn a_busy_board_never_starves_and_never_queues_long() {
 }
 
 #[test]
+fn a_short_queue_is_never_overrun() {
+    for depth in [1, 2, 3, 5, 9] {
+        for layout in [Layout::S1, Layout::S3] {
+            let mut rig = Rig::new(layout);
+            rig.peer.depth = depth; // the peer refuses to be overrun
+            rig.run_for(secs(1));
+            rig.keep_busy(100, secs(60));
+            assert!(rig.peer.deepest <= depth);
+            assert_eq!(rig.count_ends(WorkEnd::Lost), 0, "{layout} {depth}");
+        }
+    }
+}
+
+#[test]
 fn works_end_by_proof_even_if_the_device_is_slow_and_nobody_says_so() {
     for told in [None, Some(25.0)] {
         for layout in [Layout::S1, Layout::S3] {
@@ -664,7 +678,11 @@ fn random_schedule(seed: u64) {
     } else {
         Layout::S3
     };
-    let mut rig = Rig::ready(layout);
+    let mut rig = Rig::new(layout);
+    if dice.roll(3) == 0 {
+        rig.peer.depth = 1 + dice.roll(20) as usize;
+    }
+    rig.run_for(secs(1));
     let (mut accepted, mut cancelled) = (0, 0);
     for _ in 0..120 {
         match dice.roll(16) {

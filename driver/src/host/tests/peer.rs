@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hasher_work::{Nonce, Work};
 
+use crate::Layout;
 use crate::token::{ChainStatus, FoundNonce, NonceReply, Reply, Request, StatusReply, WorkEntry};
 use crate::transport::MAX_OUT_BYTES;
-use crate::{Layout, Model};
 
 /// Zero bits that the peer's chips filter for.
 pub const ZERO_BITS: u32 = 6;
@@ -21,6 +21,8 @@ pub struct Peer {
     pub layout: Layout,
     /// Ticks take so many times their period.
     pub slowdown: f64,
+    /// Free places of the empty queue.
+    pub depth: usize,
     pub temperature: u8,
     pub fan: u8,
     /// Answers nothing and takes nothing while set.
@@ -49,6 +51,7 @@ impl Peer {
         Self {
             layout,
             slowdown: 1.0,
+            depth: layout.model().fifo_depth() as usize,
             temperature: 40,
             fan: 30,
             is_silent: false,
@@ -208,11 +211,7 @@ impl Peer {
     }
 
     fn space(&self) -> usize {
-        self.model().fifo_depth() as usize - self.fifo.len()
-    }
-
-    fn model(&self) -> Model {
-        self.layout.model()
+        self.depth - self.fifo.len()
     }
 
     fn tick(&self) -> Duration {
