@@ -288,8 +288,7 @@ impl Client {
         self.ask(|reply| Work::Status { reply }).await
     }
 
-    /// Subscribes to events from now on. The first is the whole status, also after
-    /// each reconnect.
+    /// Subscribes to events. The present state comes first.
     ///
     /// # Errors
     /// [`ClientError::Ended`].

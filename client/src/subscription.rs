@@ -10,14 +10,12 @@ use crate::desk::Command;
 
 /// Events of the daemon. Dropping it ends the subscription.
 ///
-/// It survives reconnects: a whole status follows each. A subscriber that is slower
-/// than the events loses the oldest, never the newest.
+/// The present state comes first, also after each reconnect, which it survives. A
+/// subscriber that is slower than the events loses the oldest, never the newest.
 #[derive(Debug)]
 pub struct Subscription {
     events: broadcast::Receiver<Result<EventBody, ClientError>>,
     topics: Topics,
-    /// Whether the first status, which everyone gets, was given.
-    has_begun: bool,
     has_ended: bool,
     // Dropped before `interest`: a subscription that arrives behind its own cancel
     // is told by its dead life.
@@ -34,7 +32,6 @@ impl Subscription {
         Self {
             events,
             topics,
-            has_begun: false,
             has_ended: false,
             life: Arc::default(),
             interest,
@@ -69,12 +66,9 @@ impl Subscription {
     }
 
     /// All subscriptions of a client share one stream of events.
-    fn wants(&mut self, event: &EventBody) -> bool {
+    const fn wants(&self, event: &EventBody) -> bool {
         match event {
-            EventBody::Status { .. } => {
-                let is_first = !std::mem::replace(&mut self.has_begun, true);
-                is_first || self.topics.has(Topics::STATUS)
-            }
+            EventBody::Status { .. } => self.topics.has(Topics::STATUS),
             _ => self.topics.has(Topics::DEVICES),
         }
     }
