@@ -384,8 +384,9 @@ mod tests {
 
     #[test]
     fn a_batch_is_answered_in_its_order() {
+        // Long enough that several threads get some of them.
         let jobs: Vec<_> = (0..20)
-            .map(|i| job(6, i * 100, 100, SearchMode::Exhaust, 0))
+            .map(|i| job(9, i * 10_000, 10_000, SearchMode::Exhaust, 0))
             .collect();
         let expected: Vec<_> = jobs.iter().map(brute_force).collect();
         for n in [1, 3, 40] {

@@ -198,6 +198,24 @@ async fn a_stream_and_searches_share_the_credits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancel_that_is_not_answered_ends_the_connection() {
+    // Or its credit would be lost for ever.
+    let (client, mut peer, mut network) = connect(Client::builder(), 1).await;
+    let stream = client.open_digest(DigestAlgorithm::Sha256).await.unwrap();
+    let search = tokio::spawn(async move { client.search(job(1)).await });
+    assert!(matches!(peer.frame().await, Frame::DigestBegin(_)));
+    let begin = Instant::now();
+    drop(stream);
+    assert!(matches!(peer.frame().await, Frame::Cancel(_)));
+    assert_eq!(peer.frame_or_end().await, None);
+    assert_eq!(begin.elapsed(), Duration::from_secs(2));
+    let mut peer = network.accept_welcome(1).await;
+    let (request, asked) = peer.search().await;
+    peer.send_done(request, 0, &asked[0].job).await;
+    assert_eq!(crate::peer::numbers(&[search.await.unwrap().unwrap()]), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_the_daemon_ends_tells_why() {
     let (client, mut peer, _network) = connect(Client::builder(), 2).await;
     let mut stream = client.open_digest(DigestAlgorithm::Sha256).await.unwrap();

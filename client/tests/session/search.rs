@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use hasher_client::{Client, ClientError, Priority, Retry, SearchOptions, Status};
 use hasher_wire::{Cancel, Codec, DeviceKind, Features, Frame, RequestId, Version, Welcome};
+use hasher_work::Nonce;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
@@ -220,6 +221,25 @@ async fn a_busy_daemon_is_asked_again_after_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_pause_is_begun_that_would_outlast_the_deadline() {
+    let (client, mut peer, _network) = connect(Client::builder(), 4).await;
+    let begin = Instant::now();
+    let short = SearchOptions {
+        deadline: Duration::from_millis(150),
+        ..client.options()
+    };
+    let ticket = client.submit(&jobs(0..1), short).await.unwrap();
+    let answers = tokio::spawn(ticket.answers());
+    for _ in 0..2 {
+        let (request, _) = peer.search().await;
+        peer.send_failed(request, None, Status::Busy).await;
+    }
+    let error = answers.await.unwrap().unwrap_err();
+    assert_eq!(error.status(), Some(Status::Busy));
+    assert_eq!(begin.elapsed(), Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn repetitions_are_bounded_and_the_last_reason_is_told() {
     let retry = Retry {
         attempts: 2,
@@ -279,14 +299,23 @@ async fn one_failed_job_leaves_the_others_of_its_batch_alone() {
     assert_eq!(answers[2].as_ref().unwrap().result.hits[0].nonce.0, 2);
 }
 
+/// A true hit of job 5's header with another time.
+fn solution(time: u32, nonce: Nonce) -> hasher_work::Hit {
+    hasher_work::Hit {
+        time,
+        nonce,
+        digest: job(5).header.with_time(time).work().digest(nonce),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hit_that_does_not_solve_its_job_is_refused() {
     let (client, mut peer, _network) = connect(Client::builder(), 4).await;
     let spoil: [fn(&mut hasher_work::Hit); 4] = [
-        |hit| hit.nonce.0 += 1,                 // another nonce than the digest's
-        |hit| hit.digest.0[0] ^= 1,             // another digest than the nonce's
-        |hit| hit.time += 1,                    // beyond the rolls
-        |hit| *hit = crate::peer::hit(&job(0)), // another job's, outside the range
+        |hit| hit.nonce.0 += 1,     // another nonce than the digest's
+        |hit| hit.digest.0[0] ^= 1, // another digest than the nonce's
+        |hit| *hit = solution(job(5).header.time() + 1, hit.nonce), // beyond the rolls
+        |hit| *hit = solution(hit.time, Nonce(4)), // outside the range
     ];
     for spoil in spoil {
         let searching = client.clone();
