@@ -22,8 +22,12 @@
 //! # Ok::<(), hasher_work::WorkError>(())
 //! ```
 
+mod stream;
+
 use hasher_work::{Digest, Nonce, Target, Work};
 use sha2::block_api::compress256;
+
+pub use stream::DigestStream;
 
 /// State words of SHA-256 before the first block (FIPS 180-4, 5.3.3).
 const INITIAL_STATE: [u32; 8] = [
