@@ -177,6 +177,10 @@ pub struct TotalsReport {
     pub works: u64,
     /// Verified hits that answered a job.
     pub hits: u64,
+    /// Nonces for jobs that had already been answered.
+    pub stale_hits: u64,
+    /// Nonces whose digest was not what the device said: a fault of its driver.
+    pub wrong_hits: u64,
     /// Messages digested on the CPU.
     pub digests: u64,
     /// Bytes digested on the CPU.
