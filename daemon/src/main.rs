@@ -1,3 +1,185 @@
 //! The hasherd daemon: owns hash devices and shares them among programs.
 
-fn main() {}
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use hasher_daemon::{DEVICES_MAX, ListenError, Listener};
+use hasher_driver::{DeviceSource, DeviceSpec};
+use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Shares hash devices among programs over a Unix socket.
+///
+/// Without any --device it still serves digests and status; searches are answered
+/// "no device". Under systemd's socket activation it takes the socket named "jobs".
+#[derive(Debug, Parser)]
+#[command(name = "hasherd", version)]
+struct Arguments {
+    /// Device to attach; repeatable. `sim:s3` and `sim:s1` simulate an Antminer
+    /// (`sim:s3,zero-bits=14`), `cpu` searches on this CPU (`cpu,threads=2`).
+    #[arg(long = "device", value_name = "SPEC")]
+    devices: Vec<DeviceSpec>,
+
+    /// Socket to listen on [default: $HASHER_SOCKET, else /run/hasher/hasherd.sock
+    /// for root and user hasherd, else $XDG_RUNTIME_DIR/hasher/hasherd.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter by module
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "HASHER_LOG",
+        default_value = "info"
+    )]
+    log: String,
+}
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const NOT_PERMITTED: u8 = 5;
+
+/// Helper threads for larger digests: with two, one client's digest need not wait
+/// for another's; more would take the CPU from the devices' tasks.
+const DIGEST_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let Ok(filter) = EnvFilter::try_new(&arguments.log) else {
+        eprintln!("error: no such log filter: {:?}", arguments.log);
+        eprintln!("  hint: try --log info");
+        return ExitCode::from(WRONG_USAGE);
+    };
+    start_log(filter);
+    match serve(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let listen = error.downcast_ref::<ListenError>();
+            if let Some(hint) = listen.and_then(hint) {
+                eprintln!("  hint: {hint}");
+            }
+            match listen {
+                Some(error) if error.is_permission() => ExitCode::from(NOT_PERMITTED),
+                _ => ExitCode::from(FAILED),
+            }
+        }
+    }
+}
+
+/// Logs to stderr; the journal adds the time itself.
+fn start_log(filter: EnvFilter) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
+}
+
+fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.devices.len() > DEVICES_MAX {
+        bail!(
+            "{} devices given, at most {DEVICES_MAX} are possible",
+            arguments.devices.len()
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(DIGEST_THREADS)
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
+        let listener = listen(arguments.socket.as_deref())?;
+        let sources = (0..)
+            .zip(&arguments.devices)
+            .map(|(index, device)| device.open(index))
+            .collect::<Result<Vec<DeviceSource>, _>>()
+            .context("cannot set a device up")?;
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        hasher_daemon::run(listener, sources, shutdown).await;
+        Ok(())
+    })
+}
+
+fn listen(path: Option<&Path>) -> anyhow::Result<Listener> {
+    if path.is_none()
+        && let Some(listener) = Listener::from_systemd()?
+    {
+        return Ok(listener);
+    }
+    let is_system = is_system();
+    let path = match path {
+        Some(path) => path.to_owned(),
+        None => SocketEnvironment::from_variables(|name| std::env::var_os(name))
+            .daemon_socket(is_system)
+            .with_context(|| {
+                format!("no place for a socket: set --socket, {SOCKET_VARIABLE} or XDG_RUNTIME_DIR")
+            })?,
+    };
+    Ok(Listener::bind(&path, is_system)?)
+}
+
+/// Whether this is the system's daemon: root, or the user made for it.
+fn is_system() -> bool {
+    let uid = rustix::process::geteuid().as_raw();
+    // getpwuid needs a C library; the user of a system service is in the file.
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    uid == 0 || user_id(&users, "hasherd") == Some(uid)
+}
+
+/// The number of a user in the text of `/etc/passwd`.
+fn user_id(users: &str, name: &str) -> Option<u32> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+/// What a person can do about it.
+fn hint(error: &ListenError) -> Option<&'static str> {
+    match error {
+        ListenError::InUse(_) => Some("stop it first, or choose another --socket"),
+        ListenError::NotASocket(_) => Some("move it away, or choose another --socket"),
+        ListenError::NotActivated => {
+            Some("the socket unit needs ListenStream= and FileDescriptorName=jobs")
+        }
+        error if error.is_permission() => {
+            Some("choose a --socket in a folder of yours, or run as user hasherd")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_user_is_found_by_name_in_the_password_file() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nhasherd:x:977:977::/:/usr/sbin/nologin\n";
+        assert_eq!(user_id(users, "hasherd"), Some(977));
+        assert_eq!(user_id(users, "hasher"), None);
+        assert_eq!(user_id("hasherd:x", "hasherd"), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! The rules of sharing: which job's work goes to which device, what a job's answer
+//! is, and that every accepted job gets exactly one.
+//!
+//! Owns jobs, sessions' shares, works on devices, deadlines. It never touches a
+//! socket, a device, a thread or a clock: time comes in as a [`Duration`] since
+//! the daemon started, answers go out as values. The [`Hub`](crate::hub::Hub)
+//! calls it for sessions and device tasks; the simulations in its tests call it
+//! with invented schedules.
+//!
+//! ```text
+//! Session ── submit ──► Job ──► FairQueue ── pull ──► works on a device
+//!    ▲                                                     │ hit, done, detach
+//!    └───────────────── Answer ◄── Scheduler ◄─────────────┘
+//! ```
+//!
+//! [`Duration`]: std::time::Duration
+
+mod certain;
+mod job;
+mod limits;
+mod queue;
+mod scheduler;
+mod status;
+
+pub(crate) use limits::{
+    Credits, DEADLINE_DEFAULT, DEADLINE_MAX, DEVICES_MAX, SESSION_CREDITS, SESSIONS_MAX,
+};
+pub(crate) use queue::SessionId;
+pub(crate) use scheduler::{Answer, DeviceKey, Scheduler};
+pub(crate) use status::JobError;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! Whose turn it is.
+//!
+//! Every session has one lane per priority. A lane's *pass* grows with each work
+//! that was sent for it, the slower the higher its priority; the lane with the
+//! smallest pass is next (stride scheduling). A lane that was empty, or had nothing
+//! for the device that asked, joins at the present pass, so no right to works is
+//! saved up.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use hasher_wire::Priority;
+
+/// A client connection; never reused while the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// A job of any session; never reused while the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct JobId(pub(crate) u64);
+
+/// A session's jobs of one priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LaneId {
+    pub(crate) session: SessionId,
+    pub(crate) priority: Priority,
+}
+
+/// What a job offers to the device that asks.
+pub(crate) enum Offer<T> {
+    /// Nothing for this device now; the job stays where it is.
+    Pass,
+    /// A work. The lane is charged for it.
+    Take(T, Next),
+}
+
+/// Where a job goes after it gave a work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It is asked first again.
+    Stay,
+    /// The other jobs of its lane come first.
+    Back,
+    /// It has no more works.
+    Leave,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    pass: u64,
+    jobs: VecDeque<JobId>,
+}
+
+/// The lanes of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct FairQueue {
+    lanes: HashMap<LaneId, Lane>,
+    /// Lanes that have jobs, by pass.
+    order: BTreeSet<(u64, LaneId)>,
+    /// The pass of the lane that was served last.
+    now: u64,
+}
+
+/// What one work costs: in inverse proportion to the weights 8, 2 and 1.
+const fn cost(priority: Priority) -> u64 {
+    match priority {
+        Priority::Interactive => 1,
+        Priority::Batch => 4,
+        Priority::Background => 8,
+    }
+}
+
+impl FairQueue {
+    /// Queues a job behind its lane's others.
+    pub(crate) fn push_back(&mut self, lane: LaneId, job: JobId) {
+        self.lane(lane).jobs.push_back(job);
+    }
+
+    /// Queues a job before its lane's others.
+    pub(crate) fn push_front(&mut self, lane: LaneId, job: JobId) {
+        self.lane(lane).jobs.push_front(job);
+    }
+
+    fn lane(&mut self, id: LaneId) -> &mut Lane {
+        let lane = self.lanes.entry(id).or_default();
+        if lane.jobs.is_empty() {
+            lane.pass = lane.pass.max(self.now);
+            self.order.insert((lane.pass, id));
+        }
+        lane
+    }
+
+    /// Takes a job out, wherever it stands.
+    pub(crate) fn remove(&mut self, id: LaneId, job: JobId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.jobs.retain(|other| *other != job);
+            if lane.jobs.is_empty() {
+                self.order.remove(&(lane.pass, id));
+            }
+        }
+    }
+
+    /// Forgets a session's lanes with all their jobs.
+    pub(crate) fn remove_session(&mut self, session: SessionId) {
+        for priority in [Priority::Interactive, Priority::Batch, Priority::Background] {
+            let id = LaneId { session, priority };
+            if let Some(lane) = self.lanes.remove(&id) {
+                self.order.remove(&(lane.pass, id));
+            }
+        }
+    }
+
+    /// Whether no job waits.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Asks the jobs in their order until one gives a work.
+    pub(crate) fn pull<T>(&mut self, mut ask: impl FnMut(JobId) -> Offer<T>) -> Option<T> {
+        let mut passed_over = Vec::new();
+        let mut served = None;
+        'lanes: for &(pass, id) in &self.order {
+            let lane = self.lanes.get_mut(&id).expect("an ordered lane exists");
+            for at in 0..lane.jobs.len() {
+                let Offer::Take(work, next) = ask(lane.jobs[at]) else {
+                    continue;
+                };
+                match next {
+                    Next::Stay => {}
+                    Next::Leave => drop(lane.jobs.remove(at)),
+                    Next::Back => {
+                        let job = lane.jobs.remove(at).expect("the index is in bounds");
+                        lane.jobs.push_back(job);
+                    }
+                }
+                served = Some((pass, id, work));
+                break 'lanes;
+            }
+            passed_over.push((pass, id));
+        }
+        let (pass, id, work) = served?;
+        self.now = self.now.max(pass);
+        self.charge(pass, id, pass + cost(id.priority));
+        for (old, id) in passed_over {
+            self.charge(old, id, pass);
+        }
+        Some(work)
+    }
+
+    fn charge(&mut self, old: u64, id: LaneId, new: u64) {
+        self.order.remove(&(old, id));
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.pass = new;
+            if !lane.jobs.is_empty() {
+                self.order.insert((new, id));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn lane(session: u64, priority: Priority) -> LaneId {
+        LaneId {
+            session: SessionId(session),
+            priority,
+        }
+    }
+
+    fn take(queue: &mut FairQueue, next: Next) -> Option<u64> {
+        queue.pull(|job| Offer::Take(job.0, next))
+    }
+
+    #[test]
+    fn shares_follow_the_weights() {
+        let mut queue = FairQueue::default();
+        queue.push_back(lane(1, Priority::Interactive), JobId(8));
+        queue.push_back(lane(2, Priority::Batch), JobId(2));
+        queue.push_back(lane(3, Priority::Background), JobId(1));
+        let mut counts = [0; 9];
+        for _ in 0..1100 {
+            counts[take(&mut queue, Next::Stay).unwrap() as usize] += 1;
+        }
+        assert_eq!((counts[8], counts[2], counts[1]), (800, 200, 100));
+    }
+
+    #[test]
+    fn a_newcomer_is_served_after_at_most_one_work_of_each_other_lane() {
+        let mut queue = FairQueue::default();
+        for session in 0..5 {
+            queue.push_back(lane(session, Priority::Batch), JobId(session));
+        }
+        for _ in 0..1003 {
+            take(&mut queue, Next::Stay);
+        }
+        queue.push_back(lane(9, Priority::Background), JobId(9));
+        let turn = (0..).find(|_| take(&mut queue, Next::Stay) == Some(9));
+        assert!(turn.unwrap() <= 5);
+    }
+
+    #[test]
+    fn coming_and_going_does_not_beat_the_weights() {
+        let mut queue = FairQueue::default();
+        queue.push_back(lane(1, Priority::Interactive), JobId(1));
+        let mut background = 0;
+        for _ in 0..900 {
+            // Session 2 always has exactly one new job with one work.
+            queue.remove(lane(2, Priority::Background), JobId(2));
+            queue.push_back(lane(2, Priority::Background), JobId(2));
+            background += u32::from(take(&mut queue, Next::Stay) == Some(2));
+        }
+        assert!((95..=105).contains(&background), "{background}");
+    }
+
+    #[test]
+    fn a_lane_that_had_nothing_to_give_saves_up_no_right() {
+        let mut queue = FairQueue::default();
+        queue.push_back(lane(1, Priority::Batch), JobId(1));
+        queue.push_back(lane(2, Priority::Batch), JobId(2));
+        for _ in 0..100 {
+            queue.pull(|job| match job.0 {
+                1 => Offer::Pass,
+                _ => Offer::Take((), Next::Stay),
+            });
+        }
+        let turns: Vec<_> = (0..20).map(|_| take(&mut queue, Next::Stay)).collect();
+        let first = turns.iter().filter(|turn| **turn == Some(1)).count();
+        assert!((10..=11).contains(&first), "{turns:?}");
+    }
+
+    #[test]
+    fn jobs_of_a_lane_leave_stay_or_go_to_the_back() {
+        let mut queue = FairQueue::default();
+        let id = lane(1, Priority::Batch);
+        for job in 1..=3 {
+            queue.push_back(id, JobId(job));
+        }
+        queue.push_front(id, JobId(0));
+        assert_eq!(take(&mut queue, Next::Leave), Some(0));
+        assert_eq!(take(&mut queue, Next::Back), Some(1));
+        assert_eq!(take(&mut queue, Next::Stay), Some(2));
+        assert_eq!(take(&mut queue, Next::Leave), Some(2));
+        queue.remove(id, JobId(3));
+        assert_eq!(take(&mut queue, Next::Leave), Some(1));
+        assert!(queue.is_empty());
+        assert_eq!(take(&mut queue, Next::Leave), None);
+    }
+
+    #[test]
+    fn a_session_that_ends_leaves_no_lane_behind() {
+        let mut queue = FairQueue::default();
+        for priority in [Priority::Interactive, Priority::Batch, Priority::Background] {
+            queue.push_back(lane(1, priority), JobId(1));
+        }
+        queue.remove_session(SessionId(1));
+        assert!(queue.is_empty() && queue.lanes.is_empty());
+    }
+}

@@ -1,0 +1,66 @@
+//! The CPU digest service of the socket.
+//!
+//! Small requests are computed at once; larger ones on a helper thread, so that the
+//! I/O thread stays free. A session has one larger computation at a time and reads
+//! no further frame meanwhile, which bounds memory and shares the CPU among
+//! sessions. This module never touches a socket; sessions call it.
+
+use bytes::Bytes;
+use hasher_kernel::{DigestStream, digest_batch, double_digest_batch};
+use hasher_wire::{ComputedBy, DeviceKind, DigestAlgorithm};
+use hasher_work::Digest;
+
+/// Bytes that are digested on the I/O thread: well below the time of a task switch
+/// to another thread and back plus its cost for others (inferred, not measured).
+const INLINE_BYTES: usize = 16 * 1024;
+
+/// Who computes digests.
+pub(crate) fn computed_by() -> ComputedBy {
+    ComputedBy {
+        kind: DeviceKind::Cpu,
+        device: "cpu".into(),
+    }
+}
+
+/// The digests of messages, in order.
+pub(crate) fn digests(algorithm: DigestAlgorithm, messages: &[Bytes]) -> Vec<Digest> {
+    match algorithm {
+        DigestAlgorithm::Sha256 => digest_batch(messages),
+        DigestAlgorithm::Sha256d => double_digest_batch(messages),
+    }
+}
+
+/// A digest stream in progress.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    algorithm: DigestAlgorithm,
+    state: DigestStream,
+}
+
+impl Stream {
+    /// Nothing digested yet.
+    pub(crate) fn new(algorithm: DigestAlgorithm) -> Self {
+        let state = DigestStream::new();
+        Self { algorithm, state }
+    }
+
+    /// Takes the next bytes in.
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        self.state.update(data);
+    }
+
+    /// The number of bytes and their digest.
+    pub(crate) fn finish(self) -> (u64, Digest) {
+        let length = self.state.length();
+        let digest = match self.algorithm {
+            DigestAlgorithm::Sha256 => self.state.digest(),
+            DigestAlgorithm::Sha256d => self.state.double_digest(),
+        };
+        (length, digest)
+    }
+}
+
+/// Whether so many bytes are better digested on a helper thread.
+pub(crate) const fn is_large(bytes: usize) -> bool {
+    bytes > INLINE_BYTES
+}

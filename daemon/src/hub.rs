@@ -1,0 +1,373 @@
+//! Where sessions and device tasks meet.
+//!
+//! Owns the [`Scheduler`] behind one short lock, the reply channels of the sessions
+//! and the newest reports of the devices. It never waits while it holds the lock and
+//! never touches a socket or a device. Sessions submit and cancel here; device tasks
+//! pull and report here; whatever that brings about (answers, wake-ups, the next
+//! deadline) is passed on before the lock is released.
+//!
+//! The lock is shared by tasks of one thread and held for microseconds; a channel
+//! to a scheduler task would add a hop to every job and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hasher_driver::{DeviceWork, Sweep, WorkEnd, WorkTag};
+use hasher_wire::{
+    ComputedBy, DaemonReport, DeviceReport, JobRequest, ProtocolReport, RequestId, SessionReport,
+    StatusReport, Version,
+};
+use hasher_work::{Digest, Nonce, Work};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use tracing::error;
+
+use crate::core::{
+    Answer, Credits, DEADLINE_DEFAULT, DEADLINE_MAX, DeviceKey, JobError, SESSION_CREDITS,
+    Scheduler, SessionId,
+};
+use crate::time::sleep_until;
+
+/// The newest report of every configured device, by name.
+pub(crate) type Inventory = BTreeMap<String, DeviceReport>;
+
+/// See the [module](self).
+pub(crate) struct Hub {
+    started: Instant,
+    state: Mutex<State>,
+    inventory: watch::Sender<Inventory>,
+    /// Wakes the clock when an earlier deadline came up.
+    clock: Notify,
+    /// Wakes waiting [`Hub::idle`] calls when the last job ended.
+    idle: Notify,
+}
+
+struct State {
+    scheduler: Scheduler,
+    sessions: BTreeMap<SessionId, SessionEntry>,
+    devices: HashMap<DeviceKey, Arc<Notify>>,
+    clock_set_to: Option<Duration>,
+}
+
+struct SessionEntry {
+    report: SessionReport,
+    answers: mpsc::Sender<Answer>,
+}
+
+impl Hub {
+    /// Without sessions and devices.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            started: Instant::now(),
+            state: Mutex::new(State {
+                scheduler: Scheduler::new(),
+                sessions: BTreeMap::new(),
+                devices: HashMap::new(),
+                clock_set_to: None,
+            }),
+            inventory: watch::Sender::default(),
+            clock: Notify::new(),
+            idle: Notify::new(),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic inside the lock is a bug that the log has; the state is still the
+        // best there is, and refusing to go on would answer nobody.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `change` and passes on what it brought about.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        for answer in state.scheduler.take_answers() {
+            state.deliver(answer);
+        }
+        if state.scheduler.take_news_for_devices() {
+            for device in state.devices.values() {
+                device.notify_one();
+            }
+        }
+        let next = state.scheduler.next_expiry();
+        let is_earlier = |next| state.clock_set_to.is_none_or(|set_to| next < set_to);
+        if next.is_some_and(is_earlier) {
+            self.clock.notify_one();
+        }
+        if state.scheduler.live_jobs() == 0 {
+            self.idle.notify_waiters();
+        }
+        result
+    }
+
+    // ---- for sessions ----
+
+    /// Opens a session; its answers come through the receiver, which has a place
+    /// for each credit.
+    pub(crate) fn open_session(
+        &self,
+        mut report: SessionReport,
+    ) -> (SessionId, mpsc::Receiver<Answer>) {
+        let (answers, receiver) = mpsc::channel(SESSION_CREDITS.into());
+        let mut state = self.lock();
+        let id = state.scheduler.open_session();
+        report.id = id.0;
+        state.sessions.insert(id, SessionEntry { report, answers });
+        (id, receiver)
+    }
+
+    /// Ends a session; what it asked for is forgotten.
+    pub(crate) fn close_session(&self, id: SessionId) {
+        self.change(|state| {
+            state.sessions.remove(&id);
+            state.scheduler.close_session(id);
+        });
+    }
+
+    /// Takes the jobs of one request in, each for one credit; returns those that
+    /// are refused, by place and reason.
+    pub(crate) fn submit(
+        &self,
+        session: SessionId,
+        request: RequestId,
+        jobs: &[JobRequest],
+        credits: &mut Credits,
+    ) -> Vec<(u16, JobError)> {
+        let now = self.now();
+        self.change(|state| {
+            let mut refused = Vec::new();
+            for (index, job) in (0..).zip(jobs) {
+                if !credits.take() {
+                    refused.push((index, JobError::Busy(SESSION_CREDITS)));
+                    continue;
+                }
+                let allowed = match job.deadline_ms {
+                    0 => DEADLINE_DEFAULT,
+                    ms => Duration::from_millis(ms.into()).min(DEADLINE_MAX),
+                };
+                let address = (request, index);
+                let submitted = state
+                    .scheduler
+                    .submit(session, address, job, now, now + allowed);
+                if let Err(error) = submitted {
+                    credits.give_back();
+                    refused.push((index, error));
+                }
+            }
+            refused
+        })
+    }
+
+    /// Gives up one job of a request, or all.
+    pub(crate) fn cancel(&self, session: SessionId, request: RequestId, index: Option<u16>) {
+        self.change(|state| state.scheduler.cancel(session, request, index));
+    }
+
+    /// Tells the status how many credits a session has left.
+    pub(crate) fn note_credits(&self, id: SessionId, free: u16) {
+        if let Some(session) = self.lock().sessions.get_mut(&id) {
+            session.report.credits_free = free;
+        }
+    }
+
+    /// Counts requests that were refused at once.
+    pub(crate) fn count_refused(&self, id: SessionId, refused: usize) {
+        let mut state = self.lock();
+        state.scheduler.totals.refused += refused as u64;
+        if let Some(session) = state.sessions.get_mut(&id) {
+            session.report.refused += refused as u64;
+        }
+    }
+
+    /// Counts digests that were computed for a session.
+    pub(crate) fn count_digests(&self, id: SessionId, messages: usize, bytes: u64) {
+        let mut state = self.lock();
+        state.scheduler.totals.digests += messages as u64;
+        state.scheduler.totals.digest_bytes += bytes;
+        if let Some(session) = state.sessions.get_mut(&id) {
+            session.report.digests += messages as u64;
+        }
+    }
+
+    /// The status document.
+    pub(crate) fn status(&self) -> StatusReport {
+        let state = self.lock();
+        let mut totals = state.scheduler.totals;
+        totals.jobs_live = state.scheduler.live_jobs() as u64;
+        let sessions = state.sessions.iter().map(|(id, entry)| {
+            let counters = state.scheduler.session_counters(*id);
+            SessionReport {
+                jobs_accepted: counters.accepted,
+                jobs_done: counters.done,
+                jobs_failed: counters.failed,
+                works: counters.works,
+                ..entry.report.clone()
+            }
+        });
+        StatusReport {
+            daemon: DaemonReport {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_s: self.now().as_secs(),
+            },
+            protocol: ProtocolReport {
+                min: Version::OLDEST.to_string(),
+                max: Version::NEWEST.to_string(),
+            },
+            devices: self.inventory.borrow().values().cloned().collect(),
+            sessions: sessions.collect(),
+            totals,
+        }
+    }
+
+    /// Follows the reports of the devices; always the newest, never a backlog.
+    pub(crate) fn watch_inventory(&self) -> watch::Receiver<Inventory> {
+        self.inventory.subscribe()
+    }
+
+    // ---- for device tasks ----
+
+    /// Devices are configured, so jobs may wait for the first one.
+    pub(crate) fn expect_device(&self) {
+        let now = self.now();
+        self.change(|state| state.scheduler.expect_device(now));
+    }
+
+    /// A device is ready; `wake` is notified when there may be works for it.
+    pub(crate) fn attach(&self, by: ComputedBy, sweep: Sweep, wake: Arc<Notify>) -> DeviceKey {
+        self.change(|state| {
+            let key = state.scheduler.attach(by, sweep);
+            state.devices.insert(key, wake);
+            key
+        })
+    }
+
+    /// A device is gone; its works return to the queue.
+    pub(crate) fn detach(&self, key: DeviceKey) {
+        let now = self.now();
+        self.change(|state| {
+            state.devices.remove(&key);
+            state.scheduler.detach(key, now);
+        });
+    }
+
+    /// Works for a device, in fair order, and works that it should forget first.
+    pub(crate) fn pull(
+        &self,
+        key: DeviceKey,
+        room: usize,
+        can_run: impl Fn(&Work) -> bool,
+    ) -> Vec<DeviceWork> {
+        self.change(|state| state.scheduler.pull(key, room, can_run))
+    }
+
+    /// Works that a device should forget.
+    pub(crate) fn take_cancels(&self, key: DeviceKey) -> Vec<WorkTag> {
+        self.lock().scheduler.take_cancels(key)
+    }
+
+    /// A device did not take a pulled work after all.
+    pub(crate) fn give_back(&self, tag: WorkTag) {
+        self.change(|state| state.scheduler.give_back(tag));
+    }
+
+    /// A device found a nonce.
+    pub(crate) fn hit(&self, tag: WorkTag, nonce: Nonce, digest: Digest) {
+        self.change(|state| state.scheduler.hit(tag, nonce, digest));
+    }
+
+    /// A work ended on its device.
+    pub(crate) fn done(&self, tag: WorkTag, end: WorkEnd) {
+        self.change(|state| state.scheduler.done(tag, end));
+    }
+
+    /// Works of jobs that a device holds now.
+    pub(crate) fn works_on(&self, key: DeviceKey) -> usize {
+        self.lock().scheduler.works_on(key)
+    }
+
+    /// Publishes a device's newest report.
+    pub(crate) fn report_device(&self, report: DeviceReport) {
+        self.inventory.send_if_modified(|inventory| {
+            if inventory.get(&report.id) == Some(&report) {
+                return false;
+            }
+            inventory.insert(report.id.clone(), report);
+            true
+        });
+    }
+
+    // ---- time and end ----
+
+    /// Fails what is overdue, for as long as it is polled.
+    pub(crate) async fn run_clock(&self) {
+        loop {
+            let now = self.now();
+            let next = self.change(|state| {
+                state.scheduler.expire(now);
+                state.clock_set_to = state.scheduler.next_expiry();
+                state.clock_set_to
+            });
+            tokio::select! {
+                () = sleep_until(next.map(|next| self.started + next)) => {}
+                () = self.clock.notified() => {}
+            }
+        }
+    }
+
+    /// Accepts no more jobs.
+    pub(crate) fn begin_drain(&self) {
+        self.change(|state| state.scheduler.begin_drain());
+    }
+
+    /// Answers every job that is left.
+    pub(crate) fn fail_all(&self, error: &JobError) {
+        self.change(|state| state.scheduler.fail_all(error));
+    }
+
+    /// Returns when no job waits or is worked on.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let notified = self.idle.notified();
+            if self.lock().scheduler.live_jobs() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Jobs that wait or are worked on.
+    #[cfg(test)]
+    pub(crate) fn live_jobs(&self) -> usize {
+        let state = self.lock();
+        state.scheduler.assert_consistent();
+        state.scheduler.live_jobs()
+    }
+
+    /// Sessions that are open.
+    pub(crate) fn sessions(&self) -> usize {
+        self.lock().sessions.len()
+    }
+}
+
+impl State {
+    fn deliver(&mut self, answer: Answer) {
+        let Some(session) = self.sessions.get(&answer.session) else {
+            return; // it ended in the meantime
+        };
+        // A place for each credit: only a closed receiver can refuse, and then the
+        // session is about to end.
+        if let Err(mpsc::error::TrySendError::Full(answer)) = session.answers.try_send(answer) {
+            error!(
+                session = answer.session.0,
+                "reply channel is full: an answer is lost"
+            );
+            debug_assert!(false, "the reply channel has a place for each credit");
+        }
+    }
+}

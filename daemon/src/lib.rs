@@ -1,0 +1,32 @@
+//! The hasherd daemon as a library: devices on one side, clients on the other.
+//!
+//! ```text
+//! client ── frames ──► Session ──► Hub { Scheduler } ◄── DeviceTask ──► HashDevice
+//!                      1 each      the rules, pure       1 each        driver
+//! ```
+//!
+//! One current-thread runtime runs everything; a CPU device and larger digests have
+//! threads of their own. `main.rs` parses arguments and calls [`run`]; tests call
+//! it with invented devices.
+
+mod core;
+mod device_task;
+mod digest;
+mod error_text;
+mod hub;
+mod link;
+mod listener;
+mod manager;
+mod notify;
+mod run;
+mod session;
+mod subscription;
+#[cfg(test)]
+mod test_device;
+#[cfg(test)]
+mod test_rng;
+mod time;
+
+pub use listener::{ListenError, Listener};
+pub use manager::Source;
+pub use run::{DEVICES_MAX, run};

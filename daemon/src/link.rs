@@ -1,0 +1,110 @@
+//! Frames over a byte stream: one read buffer, one write buffer, both bounded.
+//!
+//! Owns the two halves of a client's connection. It knows nothing of what frames
+//! mean; the [`session`](crate::session) does.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use hasher_wire::{Codec, Frame, MAX_FRAME_BYTES, WireError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tracing::error;
+
+/// Bytes read at once at least, if there are so many.
+const READ_BYTES: usize = 8 * 1024;
+
+/// From so many unsent bytes on, no further frame is read or answered until the
+/// client has taken some. With the longest frame on top the buffer stays below
+/// 128 KiB.
+const OUT_BYTES_HIGH: usize = MAX_FRAME_BYTES;
+
+/// A connection that carries frames.
+pub(crate) struct Link<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+}
+
+/// What the stream did.
+#[derive(Debug)]
+pub(crate) enum Io {
+    /// Bytes came.
+    Read,
+    /// The client took bytes.
+    Written,
+    /// The client is gone.
+    Closed,
+}
+
+impl<S: AsyncRead + AsyncWrite> Link<S> {
+    /// Over a connected stream.
+    pub(crate) fn new(stream: S) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self {
+            reader,
+            writer,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+        }
+    }
+
+    /// The next whole frame that was read already.
+    ///
+    /// # Errors
+    /// The bytes are not the protocol; nothing more can be read.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
+        Codec.decode(&mut self.incoming)
+    }
+
+    /// Puts a frame behind the unsent bytes.
+    pub(crate) fn push(&mut self, frame: &Frame) {
+        if let Err(error) = Codec.encode(frame, &mut self.outgoing) {
+            // Every bound of what the daemon sends is below the protocol's.
+            error!(%error, "cannot encode an answer");
+            debug_assert!(false, "{error}");
+        }
+    }
+
+    /// Whether more may be pushed before the client takes some.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.len() < OUT_BYTES_HIGH
+    }
+
+    /// Whether bytes wait for the client.
+    pub(crate) fn is_unsent(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Reads (if `reads`) and writes, whichever is possible first. Cancel-safe; must
+    /// not be polled when there is nothing to do.
+    pub(crate) async fn advance(&mut self, reads: bool) -> Io {
+        let writes = self.is_unsent();
+        if reads {
+            self.incoming.reserve(READ_BYTES);
+        }
+        tokio::select! {
+            read = self.reader.read_buf(&mut self.incoming), if reads => match read {
+                Ok(0) | Err(_) => Io::Closed,
+                Ok(_) => Io::Read,
+            },
+            written = self.writer.write(&self.outgoing), if writes => match written {
+                Ok(0) | Err(_) => Io::Closed,
+                Ok(count) => {
+                    self.outgoing.advance(count);
+                    Io::Written
+                }
+            },
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Sends all that is unsent.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        self.writer.write_all_buf(&mut self.outgoing).await?;
+        self.writer.flush().await
+    }
+}

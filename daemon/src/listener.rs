@@ -1,0 +1,268 @@
+//! The socket: taken over from systemd or bound here, and its clients let in.
+//!
+//! Owns the listening socket and, when it bound one, the file. It decides who gets a
+//! session by number only; who may open the file is decided by its mode and group.
+//! Called by [`run`](crate::run).
+
+use std::fs::{DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::core::SESSIONS_MAX;
+use crate::hub::Hub;
+use crate::session::{self, Peer};
+
+/// Name of our socket among those that systemd passes (`FileDescriptorName=`).
+const ACTIVATED_NAME: &str = "jobs";
+
+/// Rest after a failed `accept` (no free descriptors), which would fail again at
+/// once.
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+/// Sockets of users: nobody else.
+const USER_SOCKET_MODE: u32 = 0o600;
+/// The system's socket without systemd: root's group, until someone changes it.
+const SYSTEM_SOCKET_MODE: u32 = 0o660;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Another daemon answers there.
+    #[error("another hasherd listens on {0}")]
+    InUse(PathBuf),
+    /// Something else is in the way.
+    #[error("{0} exists and is not a socket")]
+    NotASocket(PathBuf),
+    /// The system refused.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// systemd passed sockets, but none with our name, or not a listening one.
+    #[error("systemd passed no listening stream socket named {ACTIVATED_NAME:?}")]
+    NotActivated,
+}
+
+impl ListenError {
+    /// Whether the user lacks the right to it.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied)
+    }
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    listener: UnixListener,
+    /// Removed when the listener is dropped; nothing when systemd owns it.
+    file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// The socket that systemd passed under the name `jobs`, if it passed any.
+    /// Call it inside the runtime and once.
+    ///
+    /// # Errors
+    /// [`ListenError::NotActivated`] when what was passed is not that socket.
+    pub fn from_systemd() -> Result<Option<Self>, ListenError> {
+        let passed = |_| ListenError::NotActivated;
+        let names: Vec<String> = sd_notify::listen_fds_with_names()
+            .map_err(passed)?
+            .map(|(_, name)| name)
+            .collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let index = names
+            .iter()
+            .position(|name| name == ACTIVATED_NAME)
+            .ok_or(ListenError::NotActivated)?;
+        let listener = listenfd::ListenFd::from_env()
+            .take_unix_listener(index)
+            .map_err(passed)?
+            .ok_or(ListenError::NotActivated)?;
+        listener.set_nonblocking(true).map_err(passed)?;
+        let listener = UnixListener::from_std(listener).map_err(passed)?;
+        info!("socket taken over from systemd");
+        Ok(Some(Self {
+            listener,
+            file: None,
+        }))
+    }
+
+    /// Binds `path`. A socket file that nobody listens on any more is replaced; a
+    /// missing folder is made for this user only. `is_system` lets root's group in.
+    /// Call it inside the runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`] names what is in the way.
+    pub fn bind(path: &Path, is_system: bool) -> Result<Self, ListenError> {
+        let io = |action| {
+            let path = path.to_owned();
+            move |source| ListenError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            let mode = if is_system { 0o755 } else { 0o700 };
+            let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+            made.map_err(io("create the folder of"))?;
+        }
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(io("bind"))?;
+        let file = Some(SocketFile(path.to_owned()));
+        let mode = if is_system {
+            SYSTEM_SOCKET_MODE
+        } else {
+            USER_SOCKET_MODE
+        };
+        std::fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(io("set the mode of"))?;
+        info!(path = %path.display(), "socket bound");
+        Ok(Self { listener, file })
+    }
+
+    /// Lets clients in until `stop`; then no new ones come and the file is gone.
+    pub(crate) async fn run(self, hub: Arc<Hub>, sessions: TaskTracker, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => admit(stream, &hub, &sessions, &stop).await,
+                Err(error) => {
+                    warn!(%error, "cannot accept a client");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+        drop(self.file);
+    }
+}
+
+async fn admit(
+    stream: UnixStream,
+    hub: &Arc<Hub>,
+    sessions: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let peer = stream.peer_cred().map_or_else(
+        |_| Peer::default(),
+        |peer| Peer {
+            uid: Some(peer.uid()),
+            pid: peer.pid(),
+        },
+    );
+    if sessions.len() >= SESSIONS_MAX {
+        warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            "client refused: too many sessions"
+        );
+        return session::turn_away(stream).await;
+    }
+    sessions.spawn(session::serve(stream, peer, Arc::clone(hub), stop.clone()));
+}
+
+/// Removes a socket file that nobody listens on.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    let io = |action| {
+        let path = path.to_owned();
+        move |source| ListenError::Io {
+            action,
+            path,
+            source,
+        }
+    };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io("look at")(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ListenError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(ListenError::InUse(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            info!(path = %path.display(), "stale socket removed");
+            std::fs::remove_file(path).map_err(io("remove the stale"))
+        }
+        Err(error) => Err(io("connect to")(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("hasher").join("hasherd.sock")
+    }
+
+    #[tokio::test]
+    async fn the_socket_and_its_folder_are_for_the_user_only_and_go_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(&folder);
+        let listener = Listener::bind(&path, false).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hasherd.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves the file behind");
+        let listener = Listener::bind(&path, false).unwrap();
+        let error = Listener::bind(&path, false).unwrap_err();
+        assert!(matches!(error, ListenError::InUse(_)), "{error}");
+        assert!(path.exists(), "the live socket is untouched");
+        drop(listener);
+    }
+
+    #[tokio::test]
+    async fn a_file_in_the_way_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hasherd.sock");
+        std::fs::write(&path, "precious").unwrap();
+        let error = Listener::bind(&path, false).unwrap_err();
+        assert!(matches!(error, ListenError::NotASocket(_)), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,86 @@
+//! The daemon's life: start, serve, drain, end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::core::{self, JobError};
+use crate::hub::Hub;
+use crate::listener::Listener;
+use crate::manager::{Source, supervise};
+use crate::notify::{self, Watchdog};
+
+/// Most devices that [`run`] takes; an answer can name as many.
+pub const DEVICES_MAX: usize = core::DEVICES_MAX;
+
+/// Jobs that are worked on when the daemon stops may be finished within this time.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Sessions get this long for their last frames; each has its own, shorter bound.
+const SESSIONS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Devices get this long to be flushed and closed; each has its own, shorter bound.
+const DEVICES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves clients of `listener` with the devices of `sources` until `shutdown`
+/// resolves; then answers everybody, says Goodbye and closes the devices. The whole
+/// end takes at most 11 s.
+///
+/// Without devices it serves too: digests work, searches are answered "no device".
+pub async fn run<S: Source>(
+    listener: Listener,
+    sources: Vec<S>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let hub = Hub::new();
+    let watchdog = Watchdog::new();
+    let (stop_sessions, stop_devices) = (CancellationToken::new(), CancellationToken::new());
+    let (sessions, devices) = (TaskTracker::new(), TaskTracker::new());
+
+    info!(
+        devices = sources.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        "hasherd starts"
+    );
+    if !sources.is_empty() {
+        hub.expect_device();
+    }
+    for source in sources {
+        let (hub, watchdog) = (Arc::clone(&hub), Arc::clone(&watchdog));
+        devices.spawn(supervise(source, hub, watchdog, stop_devices.clone()));
+    }
+    let accepting = listener.run(Arc::clone(&hub), sessions.clone(), stop_sessions.clone());
+    let accepting = tokio::spawn(accepting);
+
+    tokio::select! {
+        () = shutdown => {}
+        () = hub.run_clock() => {}
+        () = notify::publish_status(&hub) => {}
+        () = notify::feed_watchdog(&watchdog, &hub) => {}
+    }
+
+    info!(sessions = hub.sessions(), "hasherd stops");
+    notify::stopping();
+    hub.begin_drain();
+    if timeout(DRAIN_TIMEOUT, hub.idle()).await.is_err() {
+        info!("jobs are left unfinished");
+    }
+    hub.fail_all(&JobError::ShuttingDown);
+    stop_sessions.cancel();
+    let _ = accepting.await;
+    sessions.close();
+    if timeout(SESSIONS_TIMEOUT, sessions.wait()).await.is_err() {
+        warn!(sessions = sessions.len(), "sessions did not end in time");
+    }
+    stop_devices.cancel();
+    devices.close();
+    if timeout(DEVICES_TIMEOUT, devices.wait()).await.is_err() {
+        warn!(devices = devices.len(), "devices did not close in time");
+    }
+    info!("hasherd ended");
+}
