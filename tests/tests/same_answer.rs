@@ -1,6 +1,8 @@
 //! Same anchors, same bytes: which engine found them, and how many threads compute,
 //! makes no difference to an answer.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
 use std::thread;
 
 use hasher_client::{ClientError, Engine, LocalEngine, RemoteEngine};
