@@ -10,6 +10,7 @@ use hasher_daemon::{DEVICES_MAX, ListenError, Listener};
 use hasher_driver::{DeviceSource, DeviceSpec};
 use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 /// Shares hash devices among programs over a Unix socket.
@@ -37,6 +38,11 @@ struct Arguments {
         default_value = "info"
     )]
     log: String,
+
+    /// Stop in good order when standard input ends. For a program that starts a
+    /// daemon of its own: holding a pipe to it is enough to leave none behind.
+    #[arg(long)]
+    exit_on_stdin_eof: bool,
 }
 
 const FAILED: u8 = 1;
@@ -110,11 +116,30 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = stdin_end(arguments.exit_on_stdin_eof) => {}
             }
         };
         hasher_daemon::run(listener, sources, shutdown).await;
         Ok(())
     })
+}
+
+/// Resolves when standard input ends or breaks; never if nobody asked for it.
+async fn stdin_end(is_wanted: bool) {
+    if !is_wanted {
+        return std::future::pending().await;
+    }
+    let (over, ended) = oneshot::channel::<()>();
+    // A thread of its own: the runtime's helper threads are for digests. It holds
+    // nothing, so the process may end while it waits. If it cannot be started,
+    // `over` is dropped and the daemon stops rather than outlive its owner.
+    let _ = std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            drop(over);
+        });
+    let _ = ended.await;
 }
 
 fn listen(path: Option<&Path>) -> anyhow::Result<Listener> {
