@@ -10,12 +10,15 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::command::{Context, digest, eval, predict, search, status, train, verify};
+use crate::command::{Context, demo, digest, eval, predict, search, status, train, verify};
 use crate::error::{CliError, Exit};
 use crate::output::Output;
 
 /// Hasher: hash work from retired Bitcoin miners, and transformers whose weights
 /// are 32-byte seeds.
+///
+/// Without a miner, begin with `hasher demo`: it trains a small transformer on
+/// real handwritten digits and answers with hash work from a simulated Antminer.
 ///
 /// What a miner can do: find nonces of 80-byte headers. What it cannot do:
 /// multiply, or return the digest of a message of yours. Digests and the network
@@ -32,6 +35,7 @@ Exit codes:
   1  failed      3  no daemon      5  not permitted
 
 Examples:
+  hasher demo
   hasher status
   hasher train --data digits --out digits.hsh
   hasher predict --model digits.hsh --index 7"
@@ -60,6 +64,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Demo(demo::DemoArgs),
     Status(status::StatusArgs),
     Search(search::SearchArgs),
     Digest(digest::DigestArgs),
@@ -76,6 +81,7 @@ impl Command {
     /// What the command says.
     pub fn run(&self, context: &Context) -> Result<Exit, CliError> {
         match self {
+            Self::Demo(args) => demo::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Search(args) => search::run(args, context),
             Self::Digest(args) => digest::run(args, context),

@@ -1,5 +1,6 @@
 //! The commands, one file each: options, the work, and how the answer reads.
 
+pub mod demo;
 pub mod digest;
 pub mod eval;
 pub mod predict;

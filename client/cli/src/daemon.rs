@@ -5,7 +5,8 @@
 //! meet. It knows nothing of the protocol.
 
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hasher_client::{ClientBuilder, ClientError, Why, blocking};
 use hasher_wire::{DeviceKind, DeviceReport, DeviceState, Priority, Status, StatusReport};
@@ -18,6 +19,12 @@ const NAME: &str = "hasher";
 /// Zero bits asked of a CPU when nobody says how many: a laptop finds 21 anchors
 /// of 16 bits (1.4 million hashes) in about a second.
 const CPU_ZERO_BITS: u32 = 16;
+
+/// Longest wait for a device that is starting: a board goes through its boot
+/// loader and its start-up in a few seconds.
+const START_MAX: Duration = Duration::from_secs(30);
+/// Pause between two looks at it.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Connects to the socket that the user named, or to the usual ones. `deadline`
 /// is the time of each later request; without it the library's own.
@@ -46,6 +53,24 @@ pub fn connect(
 pub struct Devices(Vec<DeviceReport>);
 
 impl Devices {
+    /// Those that are ready now, or as soon as one that is starting is ready.
+    ///
+    /// # Errors
+    /// As [`Devices::ready`].
+    pub fn wait(client: &blocking::Client) -> Result<Self, CliError> {
+        let begin = Instant::now();
+        loop {
+            let status = client.status()?;
+            let is_starting = |device: &DeviceReport| device.state == DeviceState::Starting;
+            match Self::ready(&status) {
+                Err(_) if status.devices.iter().any(is_starting) && begin.elapsed() < START_MAX => {
+                    thread::sleep(LOOK);
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Those of a status report.
     ///
     /// # Errors
@@ -73,6 +98,11 @@ impl Devices {
             )
             .hint("see `hasher status`, and try again in a moment"),
         })
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> &DeviceReport {
+        self.0.first().expect("there is at least one ready device")
     }
 
     /// How to ask them.

@@ -35,6 +35,13 @@ impl From<&EvalRow> for Row {
     }
 }
 
+/// The reporting points up to `most`, and `most` itself.
+pub fn points_up_to(most: u16) -> Vec<u16> {
+    let mut points: Vec<u16> = PASSES.into_iter().filter(|p| *p < most).collect();
+    points.push(most);
+    points
+}
+
 /// The table for people.
 pub fn table(rows: &[Row]) -> Vec<String> {
     let columns = [
@@ -78,6 +85,13 @@ pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reporting_points_end_with_the_number_asked_for() {
+        assert_eq!(points_up_to(21), [1, 3, 5, 11, 21]);
+        assert_eq!(points_up_to(4), [1, 3, 4]);
+        assert_eq!(points_up_to(1), [1]);
+    }
 
     #[test]
     fn mean_and_deviation_are_those_of_a_sample() {

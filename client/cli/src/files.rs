@@ -94,7 +94,7 @@ pub fn write(path: &Path, what: &str, bytes: &[u8], existing: Existing) -> Resul
     Ok(())
 }
 
-/// Refuses early what [`write`] with [`Existing::Keep`] would refuse after all
+/// Refuses early what [`write()`] with [`Existing::Keep`] would refuse after all
 /// the work.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use crate::error::{CliError, chain};
 use crate::evaluation::percent;
 use crate::output::Output;
 use crate::style::Style;
-use crate::table::{grouped, metric, seconds};
+use crate::table::{grouped, hashes_in_words, seconds};
 use crate::{picture, progress};
 
 /// Time that one batch of anchors may take. Far more than any board needs for
@@ -228,7 +228,7 @@ impl Answer {
             format!(
                 "anchors     {} with at least {zero_bits} zero bits: {} on average",
                 self.outcome.anchors.len(),
-                metric(self.expected_hashes(), "hashes")
+                hashes_in_words(self.expected_hashes())
             ),
             format!(
                 "found by    {}, {} works, in {}",
@@ -238,7 +238,7 @@ impl Answer {
             ),
         ];
         if zero_bits < ZERO_BITS_MAX {
-            text.push(style.bad(&lowered(zero_bits)));
+            text.push(format!("            {}", style.bad(&lowered(zero_bits))));
         }
         text
     }
@@ -267,11 +267,9 @@ pub fn expected_hashes(mode: Mode, anchors: usize) -> f64 {
 
 /// The sentence that keeps lowered difficulty from passing for silicon's.
 pub fn lowered(zero_bits: u32) -> String {
-    let times = f64::from(ZERO_BITS_MAX - zero_bits).exp2();
     format!(
-        "            lowered difficulty: {zero_bits} zero bits instead of {ZERO_BITS_MAX}, \
-         {} times easier",
-        grouped(times as u64)
+        "lowered difficulty: {zero_bits} zero bits instead of {ZERO_BITS_MAX}, 2^{} times easier",
+        ZERO_BITS_MAX.saturating_sub(zero_bits)
     )
 }
 
@@ -281,7 +279,7 @@ mod tests {
 
     #[test]
     fn lowered_difficulty_says_by_how_much() {
-        assert!(lowered(14).contains("14 zero bits instead of 32, 262 144 times easier"));
+        assert!(lowered(14).contains("14 zero bits instead of 32, 2^18 times easier"));
     }
 
     #[test]

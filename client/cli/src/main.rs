@@ -1,13 +1,15 @@
 //! `hasher`, the command line of Hasher.
 //!
 //! ```text
-//! args ──► command::{status, search, digest, train, eval, predict, verify}
-//!               ├──► daemon (socket)    model and training (this CPU)
-//!               └──► output: text for people, or one JSON object
+//! args ──► command::{demo, status, search, digest, train, eval, predict, verify}
+//!               │            │               │
+//!               ▼            ▼               ▼
+//!        private_daemon    daemon (socket)  model and training (this CPU)
+//!               └──────────► output: text for people, or one JSON object
 //! ```
 //!
 //! Owns what people type and read. It never talks to a device and never links the
-//! daemon.
+//! daemon; `demo` starts `hasherd` as a program of its own.
 
 mod anchors;
 mod args;
@@ -24,6 +26,8 @@ mod model_file;
 mod output;
 mod parse;
 mod picture;
+mod plot;
+mod private_daemon;
 mod progress;
 mod receipt_file;
 mod style;

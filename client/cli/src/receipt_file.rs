@@ -15,7 +15,7 @@ use crate::evaluation::percent;
 use crate::files::{self, Existing};
 use crate::inference::lowered;
 use crate::style::Style;
-use crate::table::metric;
+use crate::table::hashes_in_words;
 
 /// Writes the receipt of an inference.
 ///
@@ -147,13 +147,13 @@ impl Verdict {
             text.push(format!(
                 "work      {} to {most} zero bits each, {} on average",
                 self.zero_bits_min,
-                metric(self.expected_hashes, "hashes")
+                hashes_in_words(self.expected_hashes)
             ));
             if self.zero_bits_min < ZERO_BITS_MAX {
-                text.push(style.bad(&format!(
+                text.push(format!(
                     "          {}",
-                    lowered(self.zero_bits_min).trim_start()
-                )));
+                    style.bad(&lowered(self.zero_bits_min))
+                ));
             }
         } else {
             text.push(format!(

@@ -60,7 +60,24 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A number of hashes (or hashes a second) with three figures and its prefix.
+/// A number of hashes with three figures, as people say it: `1.76 million hashes`.
+pub fn hashes_in_words(hashes: f64) -> String {
+    const NAMES: [(f64, &str); 5] = [
+        (1e18, "quintillion"),
+        (1e15, "quadrillion"),
+        (1e12, "trillion"),
+        (1e9, "billion"),
+        (1e6, "million"),
+    ];
+    match NAMES.into_iter().find(|(unit, _)| hashes >= *unit) {
+        // Beyond this nobody has a name for it.
+        Some(_) if hashes >= 1e21 => format!("{hashes:.2e} hashes"),
+        Some((unit, name)) => format!("{} {name} hashes", three_figures(hashes / unit)),
+        None => format!("{} hashes", grouped(hashes.round() as u64)),
+    }
+}
+
+/// A rate with three figures and its prefix: `440 GH/s`.
 pub fn metric(number: f64, unit: &str) -> String {
     const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
     let mut number = number;
@@ -69,13 +86,16 @@ pub fn metric(number: f64, unit: &str) -> String {
         number /= 1000.0;
         prefix += 1;
     }
+    format!("{} {}{unit}", three_figures(number), PREFIXES[prefix])
+}
+
+fn three_figures(number: f64) -> String {
     let decimals = match number.abs() {
-        _ if prefix == 0 && number.fract() == 0.0 => 0,
         n if n < 9.995 => 2,
         n if n < 99.95 => 1,
         _ => 0,
     };
-    format!("{number:.decimals$} {}{unit}", PREFIXES[prefix])
+    format!("{number:.decimals$}")
 }
 
 /// Seconds as people say them.
@@ -112,10 +132,13 @@ mod tests {
         assert_eq!(grouped(4928), "4 928");
         assert_eq!(grouped(12), "12");
         assert_eq!(grouped(1_000_000), "1 000 000");
-        assert_eq!(metric(4_294_967_296.0, "hashes"), "4.29 Ghashes");
+        assert_eq!(hashes_in_words(4_294_967_296.0), "4.29 billion hashes");
+        assert_eq!(hashes_in_words(81_920.0), "81 920 hashes");
+        assert_eq!(hashes_in_words(2f64.powi(60)), "1.15 quintillion hashes");
+        assert_eq!(hashes_in_words(2f64.powi(80)), "1.21e24 hashes");
         assert_eq!(metric(440e9, "H/s"), "440 GH/s");
         assert_eq!(metric(999.9e6, "H/s"), "1.00 GH/s");
-        assert_eq!(metric(12.0, "H/s"), "12 H/s");
+        assert_eq!(metric(12.0, "H/s"), "12.0 H/s");
         assert_eq!(seconds(0.004), "4 ms");
         assert_eq!(seconds(61.0), "61 s");
         assert_eq!(seconds(7300.0), "2.0 h");

@@ -154,3 +154,19 @@ fn a_wrong_header_is_wrong_usage_before_any_daemon_is_asked() {
         "hasher search --help",
     );
 }
+
+#[test]
+fn the_demo_without_hasherd_says_where_it_looked() {
+    if Path::new("/usr/sbin/hasherd").exists() {
+        return; // An installed daemon is found, as it should be.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("hasher");
+    fs::copy(hasher().get_program(), &program).unwrap();
+    let output = Command::new(&program)
+        .args(["demo", "--out", path(&directory.path().join("out"))])
+        .env("PATH", directory.path())
+        .output()
+        .unwrap();
+    assert_error(&output, 1, "cannot find hasherd", "cargo build --release");
+}

@@ -4,8 +4,8 @@ mod common;
 
 use common::{assert_error, hasher, run, text};
 
-const COMMANDS: [&str; 7] = [
-    "status", "search", "digest", "train", "eval", "predict", "verify",
+const COMMANDS: [&str; 8] = [
+    "demo", "status", "search", "digest", "train", "eval", "predict", "verify",
 ];
 
 #[test]

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hasher_client::{ClientError, ComputedBy, blocking};
+use hasher_kernel::DigestStream;
 use hasher_wire::DigestAlgorithm;
 use hasher_work::{Digest, from_hex};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::Context;
 use crate::computed_by::{Computer, who};
@@ -214,9 +214,8 @@ fn unreadable(name: &str, error: &io::Error) -> CliError {
 }
 
 fn local_digest(input: &mut dyn Read, name: &str, double: bool) -> Result<Done, CliError> {
-    let mut hasher = Sha256::new();
+    let mut stream = DigestStream::new();
     let mut piece = vec![0; PIECE_BYTES];
-    let mut bytes = 0;
     loop {
         let read = match input.read(&mut piece) {
             Ok(0) => break,
@@ -224,17 +223,15 @@ fn local_digest(input: &mut dyn Read, name: &str, double: bool) -> Result<Done, 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unreadable(name, &error)),
         };
-        hasher.update(&piece[..read]);
-        bytes += read as u64;
+        stream.update(&piece[..read]);
     }
-    let once = Digest(hasher.finalize().into());
     Ok(Done {
+        bytes: stream.length(),
         digest: if double {
-            hasher_work::digest(&once.0)
+            stream.double_digest()
         } else {
-            once
+            stream.digest()
         },
-        bytes,
         by: ComputedBy::local(),
     })
 }

@@ -128,7 +128,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
         ModeName::Direct => inference::direct(&model, &request, options)?,
         ModeName::Work => {
             let client = daemon::connect(context.socket.as_deref(), Some(ANCHOR_DEADLINE))?;
-            let devices = Devices::ready(&client.status()?)?;
+            let devices = Devices::wait(&client)?;
             let zero_bits = args
                 .zero_bits
                 .unwrap_or_else(|| devices.natural_zero_bits());

@@ -15,7 +15,7 @@ use crate::daemon;
 use crate::error::{CliError, Exit};
 use crate::parse;
 use crate::style::Style;
-use crate::table::{grouped, metric};
+use crate::table::{grouped, hashes_in_words};
 
 /// Search nonces of an 80-byte header
 ///
@@ -198,7 +198,7 @@ fn text(
         text.push(format!(
             "         {} leading zero bits, worth {} on average",
             hit.zero_bits,
-            metric(2f64.powi(hit.zero_bits as i32), "hashes")
+            hashes_in_words(2f64.powi(hit.zero_bits as i32))
         ));
     }
     if report.hits.is_empty() {

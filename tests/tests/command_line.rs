@@ -1,0 +1,311 @@
+//! `hasher` against a real `hasherd`: what people and scripts see.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use hasher_tests::{Daemon, program};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Bitcoin's first block.
+const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000\
+    000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa\
+    4b1e5e4a29ab5f49ffff001d1dac2b7c";
+
+/// `hasher` on this daemon's socket.
+fn hasher(daemon: &Daemon, args: &[&str]) -> Output {
+    command(daemon, args)
+        .output()
+        .expect("hasher can be started")
+}
+
+fn command(daemon: &Daemon, args: &[&str]) -> Command {
+    let mut command = Command::new(program("hasher"));
+    command
+        .arg("--socket")
+        .arg(daemon.socket())
+        .args(args)
+        .env("LC_ALL", "C.UTF-8")
+        .env("NO_COLOR", "1");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The text of a run that must succeed.
+#[track_caller]
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The object of a run that must succeed.
+#[track_caller]
+fn json(daemon: &Daemon, args: &[&str]) -> Value {
+    let output = hasher(daemon, &[&["--json"], args].concat());
+    serde_json::from_str(&said(&output)).expect("one JSON object")
+}
+
+#[track_caller]
+fn assert_error(output: &Output, code: i32, what: &str, remedy: &str) {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(
+        lines[0].starts_with("error: ") && lines[0].contains(what),
+        "{error}"
+    );
+    assert!(
+        lines[1].starts_with("  hint: ") && lines[1].contains(remedy),
+        "{error}"
+    );
+}
+
+/// A folder with a model that was trained for a few steps on a few rows.
+fn model(daemon: &Daemon) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().expect("a folder for temporary files");
+    let (data, model) = (
+        folder.path().join("data.csv"),
+        folder.path().join("model.hsh"),
+    );
+    let rows: String = (0..20)
+        .map(|i| format!("{}{}\n", "8,".repeat(64), i % 10))
+        .collect();
+    fs::write(&data, rows).expect("the folder can be written");
+    let args = [
+        "train",
+        "--steps",
+        "5",
+        "--data",
+        path(&data),
+        "--out",
+        path(&model),
+    ];
+    said(&hasher(daemon, &args));
+    (folder, model)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("the path is UTF-8")
+}
+
+#[test]
+fn status_tells_people_and_scripts_that_a_device_is_simulated() {
+    let daemon = Daemon::start(&["sim:s3,zero-bits=10", "cpu,threads=1"]);
+    let told = said(&hasher(&daemon, &["status"]));
+    for part in [
+        "sim-s3-0",
+        "simulated (no hardware)",
+        "cpu-1",
+        "Sessions",
+        "hasher",
+    ] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    assert!(
+        told.lines().skip(2).all(|line| line.chars().count() <= 80),
+        "{told}"
+    );
+    let value = json(&daemon, &["status"]);
+    assert_eq!(value["schema"], "hasher.status/1");
+    let devices = value["devices"].as_array().unwrap();
+    for (id, kind) in [("sim-s3-0", "simulated"), ("cpu-1", "cpu")] {
+        let device = devices.iter().find(|device| device["id"] == id);
+        assert_eq!(device.unwrap()["kind"], kind);
+    }
+    for key in [
+        "socket",
+        "session_protocol",
+        "daemon",
+        "protocol",
+        "sessions",
+        "totals",
+    ] {
+        assert!(!value[key].is_null(), "{key} is missing in {value}");
+    }
+}
+
+#[test]
+fn the_first_block_is_found_at_full_difficulty_on_the_cpu() {
+    let daemon = Daemon::start(&["cpu"]);
+    let args = [
+        "search",
+        "--header",
+        GENESIS,
+        "--nonce-range",
+        "0x7c2b0000..0x7c2bffff",
+    ];
+    let value = json(&daemon, &args);
+    assert_eq!(value["schema"], "hasher.search/1");
+    assert_eq!(value["end"], "found");
+    assert_eq!(value["hits"][0]["nonce"], 2_083_236_893);
+    assert_eq!(value["hits"][0]["header"], GENESIS);
+    assert_eq!(
+        value["hits"][0]["digest"],
+        "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"
+    );
+    assert_eq!(value["computed_by"][0]["kind"], "cpu");
+    let told = said(&hasher(&daemon, &args));
+    assert!(
+        told.contains("0x7c2bac1d") && told.contains("cpu-0 (cpu)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_search_without_a_hit_ends_like_grep() {
+    let daemon = Daemon::start(&["cpu"]);
+    let output = hasher(
+        &daemon,
+        &["search", "--header", GENESIS, "--nonce-range", "0..1000"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("no nonce found"), "{told}");
+    assert!(told.contains("1 001 nonces"), "{told}");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn without_a_device_searches_and_work_name_the_remedy() {
+    let daemon = Daemon::start(&[]);
+    assert_error(
+        &hasher(&daemon, &["search", "--header", GENESIS]),
+        4,
+        "no device",
+        "sim:s3",
+    );
+    let (_folder, model) = model(&daemon);
+    let predict = [
+        "predict",
+        "--model",
+        path(&model),
+        "--index",
+        "0",
+        "--mode",
+        "work",
+    ];
+    assert_error(&hasher(&daemon, &predict), 4, "no device", "sim:s3");
+    let told = said(&hasher(&daemon, &["status"]));
+    assert!(told.contains("No device."), "{told}");
+}
+
+#[test]
+fn digests_of_the_daemon_equal_local_ones_and_name_its_cpu() {
+    let daemon = Daemon::start(&[]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("data");
+    let data: Vec<u8> = (0..700_000u32)
+        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+        .collect();
+    fs::write(&file, &data).unwrap();
+    for more in [&[][..], &["--double"]] {
+        let remote = hasher(&daemon, &[&["digest", path(&file)], more].concat());
+        let local = hasher(
+            &daemon,
+            &[&["digest", "--local", path(&file)], more].concat(),
+        );
+        assert_eq!(said(&remote), said(&local));
+        assert!(
+            text(&remote.stderr).contains("(cpu)"),
+            "{}",
+            text(&remote.stderr)
+        );
+    }
+    let mut child = command(&daemon, &["--json", "digest"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&data).unwrap();
+    let value: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(value["schema"], "hasher.digest/1");
+    assert_eq!(value["digests"][0]["bytes"], 700_000);
+    assert_eq!(value["digests"][0]["name"], "-");
+    assert_eq!(value["computed_by"][0]["kind"], "cpu");
+}
+
+#[test]
+fn every_kind_of_device_backs_an_answer_that_verifies() {
+    for (device, kind) in [
+        ("sim:s1,zero-bits=9", "simulated"),
+        ("sim:s3,zero-bits=9", "simulated"),
+        ("cpu", "cpu"),
+    ] {
+        let daemon = Daemon::start(&[device]);
+        let (folder, model) = model(&daemon);
+        for level in ["0", "1", "2"] {
+            let receipt = folder.path().join(format!("{level}.rcpt"));
+            let question = [
+                "predict",
+                "--model",
+                path(&model),
+                "--index",
+                "1",
+                "--passes",
+                "5",
+            ];
+            let how = ["--mode", "work", "--zero-bits", "9", "--level", level];
+            let value = json(
+                &daemon,
+                &[&question[..], &how, &["--receipt", path(&receipt)]].concat(),
+            );
+            let answer = &value["answer"];
+            assert_eq!(answer["mode"], "work", "{device} {level}");
+            assert_eq!(answer["computed_by"][0]["kind"], kind, "{device} {level}");
+            assert!(
+                answer["zero_bits_min"].as_u64().unwrap() >= 9,
+                "{device} {level}"
+            );
+            assert!(
+                answer["works"].as_u64() >= answer["anchors"].as_u64(),
+                "{answer}"
+            );
+            let verified = json(
+                &daemon,
+                &[
+                    "verify",
+                    path(&receipt),
+                    "--model",
+                    path(&model),
+                    "--min-zero-bits",
+                    "9",
+                ],
+            );
+            assert_eq!(verified["verified"], true, "{device} {level}");
+            assert_eq!(verified["verdict"]["prediction"], answer["prediction"]);
+            assert_eq!(verified["verdict"]["anchors"], answer["anchors"]);
+        }
+    }
+}
+
+#[test]
+fn lowered_difficulty_is_never_kept_quiet() {
+    let daemon = Daemon::start(&["sim:s3,zero-bits=10"]);
+    let (_folder, model) = model(&daemon);
+    let question = [
+        "predict",
+        "--model",
+        path(&model),
+        "--index",
+        "2",
+        "--passes",
+        "3",
+    ];
+    let told = said(&hasher(
+        &daemon,
+        &[&question[..], &["--mode", "work"]].concat(),
+    ));
+    for part in [
+        "sim-s3-0 (simulated)",
+        "lowered difficulty: 10 zero bits instead of 32",
+        "network     integers on this CPU",
+    ] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+}

@@ -1,0 +1,219 @@
+//! The whole demo with tiny settings, and that it leaves nothing running.
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use hasher_tests::program;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for the demo's daemon to come or to go on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A demo whose private folder lies in a folder of the test.
+struct Stage {
+    folder: TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            folder: TempDir::new().expect("a folder for temporary files"),
+        }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("hasher"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("TMPDIR", self.folder.path())
+            .env("LC_ALL", "C.UTF-8")
+            .env("NO_COLOR", "1")
+            .env_remove("HASHER_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("hasher can be started")
+    }
+
+    fn file(&self, name: &str) -> Vec<u8> {
+        let path = self.folder.path().join("hasher-demo").join(name);
+        fs::read(path).expect("the demo leaves this file")
+    }
+
+    /// Private folders of demos.
+    fn private_folders(&self) -> usize {
+        let entries = fs::read_dir(self.folder.path()).expect("the folder is there");
+        let names = entries.flatten().map(|entry| entry.file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with("hasher-demo-"))
+            .count()
+    }
+
+    /// Daemons that were started with a socket in a private folder.
+    fn daemons(&self) -> usize {
+        let folder = self.folder.path().to_string_lossy();
+        let processes = fs::read_dir("/proc").expect("Linux has /proc").flatten();
+        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        let is_daemon = |line: &Vec<u8>| {
+            let line = String::from_utf8_lossy(line);
+            line.contains("--exit-on-stdin-eof") && line.contains(&*folder)
+        };
+        lines.filter(is_daemon).count()
+    }
+
+    /// A demo that would take very long, once it has come to its training.
+    fn long_demo(&self) -> Child {
+        let mut command = self.command(&["demo", "--steps", "1000000"]);
+        let child = command.spawn().expect("hasher can be started");
+        wait(|| self.daemons() == 1);
+        child
+    }
+}
+
+#[track_caller]
+fn wait(mut until: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !until() {
+        assert!(begin.elapsed() < PATIENCE, "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args([name, &pid]).status();
+    assert!(sent.expect("kill can be started").success());
+}
+
+#[test]
+fn the_demo_tells_its_story_and_leaves_three_files() {
+    let stage = Stage::new();
+    let output = stage.run(&["demo", "--steps", "20", "--passes", "3"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{error}\n{told}");
+    for part in [
+        "is simulated: no miner is connected",
+        "1 347 handwritten digits",
+        "450 images",
+        "accuracy",
+        "calibration error",
+        "agreement",
+        "4 928 bytes of seeds",
+        "274 216",
+        "sim-s3-0 (simulated)",
+        "lowered difficulty: 14 zero bits instead of 32",
+        "verified",
+        "hasher verify hasher-demo/answer.rcpt --model hasher-demo/digits.hsh",
+    ] {
+        assert!(told.contains(part), "`{part}` is missing in\n{told}");
+    }
+    assert!(
+        told.lines().all(|line| line.chars().count() <= 80),
+        "{told}"
+    );
+    assert!(!told.contains('\u{1b}'), "colours away from a terminal");
+    assert!(stage.file("digits.hsh").starts_with(b"HSHM"));
+    assert!(stage.file("answer.rcpt").starts_with(b"HSHR"));
+    let plot = String::from_utf8(stage.file("accuracy.svg")).unwrap();
+    assert_eq!(plot.matches("<circle").count(), 2);
+    assert_eq!((stage.private_folders(), stage.daemons()), (0, 0));
+    let files = [
+        "hasher-demo/answer.rcpt",
+        "--model",
+        "hasher-demo/digits.hsh",
+    ];
+    let again = stage.run(&[&["verify", "--min-zero-bits", "14"], &files[..]].concat());
+    assert_eq!(again.status.code(), Some(0));
+}
+
+#[test]
+fn the_demo_runs_on_the_cpu_and_reports_as_json() {
+    let stage = Stage::new();
+    let args = [
+        "--json",
+        "demo",
+        "--device",
+        "cpu",
+        "--zero-bits",
+        "12",
+        "--steps",
+        "5",
+    ];
+    let output = stage.run(&[&args[..], &["--passes", "1", "--out", "here"]].concat());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["schema"], "hasher.demo/1");
+    let mut keys: Vec<_> = value.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(
+        keys,
+        [
+            "answer", "device", "files", "receipt", "schema", "seconds", "test", "training"
+        ]
+    );
+    assert_eq!(value["device"]["kind"], "cpu");
+    assert_eq!(value["answer"]["zero_bits_demanded"], 12);
+    assert_eq!(value["receipt"]["worked"], true);
+    assert!(stage.folder.path().join("here/digits.hsh").exists());
+}
+
+#[test]
+fn an_unknown_device_is_wrong_usage_with_the_daemons_own_words() {
+    let stage = Stage::new();
+    let output = stage.run(&["demo", "--device", "toaster"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(
+        lines[0].starts_with("error: hasherd did not start: "),
+        "{error}"
+    );
+    assert!(lines[0].contains("toaster"), "{error}");
+    assert!(lines[1].starts_with("  hint: "), "{error}");
+    assert_eq!(stage.private_folders(), 0);
+}
+
+#[test]
+fn a_simulated_board_is_not_asked_for_real_difficulty() {
+    let stage = Stage::new();
+    let output = stage.run(&["--quiet", "demo", "--zero-bits", "32"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("cannot search 32 zero bits"), "{error}");
+    assert!(error.contains("--device cpu"), "{error}");
+    assert_eq!((stage.private_folders(), stage.daemons()), (0, 0));
+}
+
+#[test]
+fn ctrl_c_stops_the_daemon_and_removes_its_folder() {
+    let stage = Stage::new();
+    let child = stage.long_demo();
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("interrupted")
+    );
+    wait(|| stage.daemons() == 0);
+    assert_eq!(stage.private_folders(), 0);
+}
+
+#[test]
+fn a_killed_demo_takes_its_daemon_along() {
+    let stage = Stage::new();
+    let mut child = stage.long_demo();
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    wait(|| stage.daemons() == 0);
+}
