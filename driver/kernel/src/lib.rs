@@ -24,22 +24,10 @@
 
 mod stream;
 
-use hasher_work::{Digest, Nonce, Target, Work};
+use hasher_work::{Digest, INITIAL_STATE, Nonce, Target, Work};
 use sha2::block_api::compress256;
 
 pub use stream::DigestStream;
-
-/// State words of SHA-256 before the first block (FIPS 180-4, 5.3.3).
-const INITIAL_STATE: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
 
 /// How a scan counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

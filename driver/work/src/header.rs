@@ -5,7 +5,7 @@ use sha2::block_api::compress256;
 use crate::{Digest, Nonce, WorkError, from_hex, to_hex};
 
 /// State words of SHA-256 before the first block (FIPS 180-4, 5.3.3).
-const INITIAL_STATE: [u32; 8] = [
+pub const INITIAL_STATE: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
     0x3c6e_f372,

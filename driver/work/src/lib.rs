@@ -34,7 +34,7 @@ mod target;
 
 pub use digest::{Digest, digest, double_digest};
 pub use error::WorkError;
-pub use header::{Header, Midstate, Tail, Work};
+pub use header::{Header, INITIAL_STATE, Midstate, Tail, Work};
 pub use hex::{from_hex, to_hex};
 pub use nonce::{Nonce, NonceRange};
 pub use search::{Hit, SearchEnd, SearchJob, SearchMode, SearchResult};
