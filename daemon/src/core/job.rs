@@ -101,6 +101,11 @@ impl Job {
         self.search.target
     }
 
+    /// Nonces of its range.
+    pub(crate) const fn range_nonces(&self) -> u64 {
+        self.search.range.count()
+    }
+
     /// Whether some piece waits to be given away.
     pub(crate) fn has_more(&self) -> bool {
         !self.returned.is_empty()

@@ -77,6 +77,17 @@ struct DeviceEntry {
     cancels: Vec<WorkTag>,
 }
 
+impl DeviceEntry {
+    /// The widest range that one of its works covers for certain; 0 when a timer
+    /// ends its works.
+    const fn counts_up_to(&self) -> u64 {
+        match self.sweep {
+            Sweep::Timer(_) => 0,
+            Sweep::Range { nonces_per_work } => nonces_per_work,
+        }
+    }
+}
+
 /// Whether a device is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {

@@ -592,6 +592,42 @@ fn a_counting_device_says_how_far_it_came_before_the_answer_leaves() {
 }
 
 #[test]
+fn a_narrow_range_goes_to_the_device_that_counts_while_there_is_one() {
+    let mut scheduler = Scheduler::new();
+    let mut board = Fake::new("sim-s3-0", TIMER);
+    let mut cpu = Fake::new(
+        "cpu-1",
+        Sweep::Range {
+            nonces_per_work: 1000,
+        },
+    );
+    board.attach(&mut scheduler);
+    cpu.attach(&mut scheduler);
+    let session = scheduler.open_session();
+    let submit = |scheduler: &mut Scheduler, request, nonces: u32| {
+        let address = (RequestId(request), 0);
+        let mut job = endless(Priority::Batch);
+        job.job.rolls = 0;
+        job.job.range = NonceRange::new(Nonce(5), Nonce(4 + nonces)).unwrap();
+        scheduler
+            .submit(session, address, &job, Duration::ZERO, LONG)
+            .unwrap();
+    };
+    submit(&mut scheduler, 1, 1000);
+    assert_eq!(board.pull(&mut scheduler, 8), 0);
+    assert_eq!(cpu.pull(&mut scheduler, 8), 1);
+    submit(&mut scheduler, 2, 1001);
+    assert_eq!(board.pull(&mut scheduler, 8), 1);
+    submit(&mut scheduler, 3, 1000);
+    cpu.detach(&mut scheduler, Duration::ZERO);
+    assert_eq!(
+        board.pull(&mut scheduler, 8),
+        2,
+        "better some answer than none"
+    );
+}
+
+#[test]
 fn a_job_out_of_bounds_is_refused_with_its_reason() {
     let mut scheduler = Scheduler::new();
     let session = scheduler.open_session();

@@ -43,6 +43,7 @@ impl Scheduler {
         if self.devices.is_empty() {
             self.presence = Presence::Awaited { since: now };
         }
+        self.has_news_for_devices = true; // the others may take what was kept for it
         for tag in device.works {
             self.done(tag, WorkEnd::Lost);
         }
@@ -64,6 +65,7 @@ impl Scheduler {
     ) -> Vec<DeviceWork> {
         let mut pulled = Vec::new();
         let mut refused = Vec::new();
+        let counts_up_to = self.devices.values().map(DeviceEntry::counts_up_to).max();
         let Some(device) = self.devices.get_mut(&key) else {
             return pulled;
         };
@@ -80,6 +82,11 @@ impl Scheduler {
                         entry.refused_by.push(key);
                         refused.push(id);
                     }
+                    return Offer::Pass;
+                }
+                // Chips sweep where they like and rarely meet a narrow range; a device
+                // that counts answers it for certain with a single work.
+                if device.counts_up_to() == 0 && counts_up_to >= Some(entry.job.range_nonces()) {
                     return Offer::Pass;
                 }
                 let Some(piece) = entry.job.issue(device.sweep, &device.by) else {

@@ -1,0 +1,126 @@
+//! The same over the driver's simulated boards, byte by byte through their whole
+//! protocol, hashing inline so that paused time stays exact.
+
+use super::support::*;
+
+/// A simulated board whose chips report from 8 zero bits on.
+fn board(model: &str, index: usize, script: &str) -> DeviceSource {
+    let script = match script {
+        "" => String::new(),
+        script => format!(",script={script}"),
+    };
+    device(
+        &format!("{model},zero-bits=8,hashing=inline{script}"),
+        index,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_clients_share_a_simulated_s3() {
+    let daemon = Daemon::start(vec![board("sim:s3", 0, "")]);
+    let mut watcher = daemon.client("watcher").await;
+    let topics = Topics::ALL;
+    watcher.send(&Frame::Subscribe(Subscribe { topics })).await;
+    let mut flood = daemon.client("flood").await;
+    let flooding = tokio::spawn(async move {
+        for request in 0..200 {
+            let messages = vec![Bytes::from(vec![request as u8; 500]); 50];
+            flood.send(&digest_batch(request, messages)).await;
+            assert!(matches!(flood.next().await, Some(Frame::Digests(_))));
+        }
+    });
+    let mut searcher = daemon.client("searcher").await;
+    for round in 0..5 {
+        searcher
+            .search(round, (0..40).map(|i| job(round * 40 + i)).collect())
+            .await;
+        for _ in 0..40 {
+            let Some(Frame::SearchDone(done)) = searcher.next().await else {
+                panic!("a search is answered")
+            };
+            assert_eq!(&*done.computed_by[0].device, "sim-s3-0");
+            assert_eq!(done.computed_by[0].kind, hasher_wire::DeviceKind::Simulated);
+            assert_eq!(done.result.end, SearchEnd::Found);
+            assert!(done.result.hits[0].digest.leading_zero_bits() >= 8);
+        }
+    }
+    flooding.await.unwrap();
+    let report = loop {
+        let Some(Frame::Event(event)) = watcher.next().await else {
+            panic!("events come")
+        };
+        if let EventBody::Status { status } = event.body().unwrap()
+            && status.totals.jobs_done == 200
+        {
+            break status;
+        }
+    };
+    let device = &report.devices[0];
+    assert_eq!(
+        (&*device.model, device.state),
+        ("Antminer S3", DeviceState::Ready)
+    );
+    assert!(device.counters.works >= 200);
+    assert_eq!(report.totals.wrong_hits, 0);
+    drop((searcher, watcher));
+    daemon.assert_empty().await;
+}
+
+/// A script of a few accidents within the first twenty seconds.
+fn accidents(rng: &mut Rng) -> String {
+    let events: Vec<String> = (0..1 + rng.below(4))
+        .map(|_| {
+            let at = 3000 + rng.below(17_000);
+            let duration = 100 + rng.below(3000);
+            match rng.below(8) {
+                0 => format!("unplug@{at}ms+{duration}ms"),
+                1 => format!("unplug@out:{}+{duration}ms", 2000 + rng.below(100_000)),
+                2 => format!("power-cycle@{at}ms+{duration}ms"),
+                3 => format!("silence@{at}ms+{duration}ms"),
+                4 => format!("garbage={}@{at}ms", 1 + rng.below(64)),
+                5 => format!("bad-crc={}@{at}ms", 1 + rng.below(5)),
+                6 => format!("short={}@{at}ms", 1 + rng.below(5)),
+                _ => format!("wrong-nonce={}@{at}ms", 1 + rng.below(5)),
+            }
+        })
+        .collect();
+    events.join(";")
+}
+
+#[tokio::test(start_paused = true)]
+async fn accidents_of_a_simulated_board_leave_no_job_without_its_one_answer() {
+    let seed = test_seed();
+    for schedule in 0..8 {
+        let mut rng = Rng::new(seed.wrapping_add(schedule));
+        let script = accidents(&mut rng);
+        println!("schedule {schedule}: {script}");
+        let model = ["sim:s1", "sim:s3"][rng.below(2) as usize];
+        let daemon = Arc::new(Daemon::start(vec![board(model, 0, &script)]));
+        let clients: Vec<_> = (0..3)
+            .map(|_| tokio::spawn(restless_client(Arc::clone(&daemon), rng.next())))
+            .collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+        daemon.assert_empty().await;
+        let totals = daemon.hub.status().totals;
+        assert_eq!(totals.jobs_accepted, totals.jobs_done + totals.jobs_failed);
+        assert_eq!(totals.wrong_hits, 0, "the driver verified every nonce");
+        daemon.stop.cancel();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unplugged_board_comes_back_and_finishes_what_it_had() {
+    let daemon = Daemon::start(vec![board("sim:s3", 0, "unplug@6s+2s")]);
+    let mut client = daemon.client("patient").await;
+    tokio::time::sleep(Duration::from_millis(5900)).await;
+    // Enough to be under way when the cable is pulled.
+    client.search(1, (0..250).map(job).collect()).await;
+    for _ in 0..250 {
+        let answer = client.next().await;
+        assert!(matches!(answer, Some(Frame::SearchDone(_))), "{answer:?}");
+    }
+    let report = &client.status().await.devices[0];
+    assert_eq!((report.state, report.attachments), (DeviceState::Ready, 2));
+}

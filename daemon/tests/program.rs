@@ -1,0 +1,321 @@
+//! The program itself: arguments, signals, systemd's two protocols, exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic in its helpers too")]
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hasher_wire::{
+    Codec, DeviceKind, Frame, Goodbye, Hello, JobRequest, Priority, RequestId, Search, Status,
+    Version,
+};
+use hasher_work::{Header, Nonce, NonceRange, SearchJob, SearchMode, Target};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longest wait for anything the program does; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running hasherd that has said READY.
+struct Hasherd {
+    child: Child,
+    notifications: UnixDatagram,
+    socket: PathBuf,
+    _folder: TempDir,
+}
+
+impl Hasherd {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("own").join("hasherd.sock");
+        let mut command = hasherd();
+        command.args(arguments).arg("--socket").arg(&socket);
+        Self::spawn(command, socket, folder)
+    }
+
+    /// Starts it as systemd does for the first client of a socket unit.
+    fn start_activated(arguments: &[&str], fd_name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("activated.sock");
+        let listener: OwnedFd = UnixListener::bind(&socket).unwrap().into();
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0"#)
+            .arg(env!("CARGO_BIN_EXE_hasherd"))
+            .args(arguments)
+            .env("LISTEN_FDNAMES", fd_name)
+            .stdin(Stdio::from(listener));
+        Self::spawn(command, socket, folder)
+    }
+
+    fn spawn(mut command: Command, socket: PathBuf, folder: TempDir) -> Self {
+        let notify = folder.path().join("notify");
+        let notifications = UnixDatagram::bind(&notify).unwrap();
+        notifications.set_read_timeout(Some(PATIENCE)).unwrap();
+        let child = command
+            .env("NOTIFY_SOCKET", &notify)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let hasherd = Self {
+            child,
+            notifications,
+            socket,
+            _folder: folder,
+        };
+        hasherd.wait_for("READY=1");
+        hasherd
+    }
+
+    /// Waits for a notification to systemd.
+    fn wait_for(&self, text: &str) {
+        let mut buffer = [0; 1024];
+        loop {
+            let length = self.notifications.recv(&mut buffer).unwrap();
+            if String::from_utf8_lossy(&buffer[..length]).contains(text) {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Hasherd {
+    /// A failed test leaves no daemon behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn hasherd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hasherd"));
+    command.env_remove("HASHER_SOCKET").env_remove("HASHER_LOG");
+    command
+}
+
+struct Client {
+    stream: UnixStream,
+    incoming: BytesMut,
+}
+
+impl Client {
+    fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let incoming = BytesMut::new();
+        let mut client = Self { stream, incoming };
+        client.send(&Frame::Hello(Hello {
+            min: Version::OLDEST,
+            max: Version::NEWEST,
+            name: "program test".into(),
+        }));
+        assert!(matches!(client.next(), Some(Frame::Welcome(_))));
+        client
+    }
+
+    fn send(&mut self, frame: &Frame) {
+        let mut bytes = BytesMut::new();
+        Codec.encode(frame, &mut bytes).unwrap();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = Codec.decode(&mut self.incoming).unwrap() {
+                return Some(frame);
+            }
+            let mut buffer = [0; 4096];
+            let length = self.stream.read(&mut buffer).unwrap();
+            if length == 0 {
+                return None;
+            }
+            self.incoming.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    fn search(&mut self, request: u32, range: NonceRange) {
+        let header: Header = "0100000000000000000000000000000000000000000000000000000000000000\
+            000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa\
+            4b1e5e4a29ab5f49ffff001d1dac2b7c"
+            .parse()
+            .unwrap();
+        let job = SearchJob {
+            header,
+            range,
+            target: Target::from_zero_bits(32).unwrap(),
+            mode: SearchMode::Exhaust,
+            rolls: 0,
+        };
+        self.send(&Frame::Search(Search {
+            request: RequestId(request),
+            jobs: vec![JobRequest {
+                job,
+                deadline_ms: 0,
+                priority: Priority::Interactive,
+            }],
+        }));
+    }
+
+    fn assert_finds_block_0(&mut self) {
+        let range = NonceRange::new(Nonce(0x7c2b_0000), Nonce(0x7c2b_ffff)).unwrap();
+        self.search(1, range);
+        let Some(Frame::SearchDone(done)) = self.next() else {
+            panic!("a search is answered")
+        };
+        assert_eq!(done.result.hits[0].nonce, Nonce(0x7c2b_ac1d));
+        assert_eq!(done.result.certain_nonces, 0x1_0000);
+        assert_eq!(done.computed_by[0].kind, DeviceKind::Cpu);
+    }
+}
+
+#[test]
+fn block_0_is_found_and_sigterm_answers_everyone_before_the_end() {
+    let mut hasherd = Hasherd::start(&["--device", "cpu,threads=1"]);
+    let mut client = Client::connect(&hasherd.socket);
+    client.assert_finds_block_0();
+    client.search(2, NonceRange::WHOLE);
+    client.send(&Frame::Ping(1)); // both have arrived when the answer comes
+    assert_eq!(client.next(), Some(Frame::Pong(1)));
+    hasherd.signal(Signal::TERM);
+    hasherd.wait_for("STOPPING=1");
+    let Some(Frame::Failed(failed)) = client.next() else {
+        panic!("the open job is answered")
+    };
+    assert_eq!(
+        (failed.request, failed.status),
+        (RequestId(2), Status::ShuttingDown)
+    );
+    let Some(Frame::Goodbye(Goodbye { status, .. })) = client.next() else {
+        panic!("the daemon says goodbye")
+    };
+    assert_eq!(status, Some(Status::ShuttingDown));
+    assert_eq!(client.next(), None);
+    assert!(hasherd.end().success());
+    assert!(!hasherd.socket.exists());
+}
+
+#[test]
+fn ctrl_c_ends_an_idle_daemon_without_devices() {
+    let mut hasherd = Hasherd::start(&[]);
+    let _client = Client::connect(&hasherd.socket);
+    hasherd.signal(Signal::INT);
+    assert!(hasherd.end().success());
+}
+
+#[test]
+fn a_socket_that_systemd_passes_is_used_and_left_in_place() {
+    let mut hasherd = Hasherd::start_activated(&["--device", "cpu,threads=1"], "jobs");
+    Client::connect(&hasherd.socket).assert_finds_block_0();
+    hasherd.signal(Signal::TERM);
+    assert!(hasherd.end().success());
+    assert!(hasherd.socket.exists(), "systemd removes it");
+}
+
+#[test]
+fn a_passed_socket_of_another_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener: OwnedFd = UnixListener::bind(folder.path().join("s")).unwrap().into();
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(r#"LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=other exec "$0" 3<&0"#)
+        .arg(env!("CARGO_BIN_EXE_hasherd"))
+        .stdin(Stdio::from(listener))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("no listening stream socket named \"jobs\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn bad_arguments_end_with_one_clear_error_and_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    let mut first = Hasherd::start(&[]);
+    let cases: [(Vec<&Path>, i32, &str); 5] = [
+        (
+            vec!["--device".as_ref(), "sim:s9".as_ref()],
+            2,
+            "there are sim:s1, sim:s3 and cpu",
+        ),
+        (
+            vec!["--log".as_ref(), "=,=".as_ref()],
+            2,
+            "hint: try --log info",
+        ),
+        (vec!["--socket".as_ref(), &file], 1, "hint: move it away"),
+        (
+            vec!["--socket".as_ref(), &first.socket],
+            1,
+            "hint: stop it first",
+        ),
+        (
+            vec!["--socket".as_ref(), "/proc/hasherd.sock".as_ref()],
+            1,
+            "cannot bind",
+        ),
+    ];
+    for (arguments, code, text) in cases {
+        let output = hasherd().args(&arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(text), "{error}");
+        let errors = error
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count();
+        assert_eq!(errors, 1, "{error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    first.signal(Signal::TERM);
+    assert!(first.end().success());
+}
+
+#[test]
+fn too_many_devices_are_refused() {
+    let output = hasherd()
+        .args(["--device", "cpu"].repeat(17))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("17 devices given, at most 16 are possible"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_watchdog_is_fed() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hasherd.sock");
+    let mut command = hasherd();
+    command
+        .args(["--device", "cpu,threads=1", "--socket"])
+        .arg(&socket)
+        .env("WATCHDOG_USEC", "200000");
+    let mut hasherd = Hasherd::spawn(command, socket, folder);
+    for _ in 0..3 {
+        hasherd.wait_for("WATCHDOG=1");
+    }
+    hasherd.signal(Signal::TERM);
+    assert!(hasherd.end().success());
+}
