@@ -359,3 +359,39 @@ fn digest_bytes_of_the_fixture_are_those_of_block_0() {
     let digest: [u8; 32] = bytes[bytes.len() - 32..].try_into().unwrap();
     assert_eq!(Digest(digest).leading_zero_bits(), 43);
 }
+
+/// The rows of the protocol document's tables: first cell (a number) and second.
+fn documented() -> Vec<(u16, String)> {
+    include_str!("../../../docs/socket-protocol.md")
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+            Some((cells.next()?.parse().ok()?, cells.next()?.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_status_and_frame_stands_in_the_document_under_its_number() {
+    let documented = documented();
+    for status in Status::ALL {
+        let row = documented.iter().find(|(code, _)| *code == status.code());
+        let (_, name) = row.unwrap_or_else(|| panic!("{status} is not documented"));
+        assert!(
+            format!("{status:?}").eq_ignore_ascii_case(&name.replace(' ', "")),
+            "{name}"
+        );
+    }
+    for (frames, fixture) in [
+        (client_frames(1), CLIENT_1_1),
+        (daemon_frames(1), DAEMON_1_1),
+    ] {
+        for (frame, (_, bytes)) in frames.iter().zip(recorded(fixture)) {
+            let kind = u16::from_le_bytes([bytes[4], bytes[5]]);
+            let debug = format!("{frame:?}");
+            let name = debug.split('(').next().unwrap();
+            let row = documented.iter().find(|(number, _)| *number == kind);
+            assert_eq!(row.map(|(_, name)| name.as_str()), Some(name));
+        }
+    }
+}
