@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One current-thread runtime runs everything; a CPU device and larger digests have
-//! threads of their own. `main.rs` parses arguments and calls [`run`]; tests call
+//! threads of their own. `main.rs` parses arguments and calls [`run()`]; tests call
 //! it with invented devices.
 
 mod core;
@@ -14,11 +14,11 @@ mod device_task;
 mod digest;
 mod error_text;
 mod hub;
+mod life;
 mod link;
 mod listener;
 mod manager;
 mod notify;
-mod run;
 mod session;
 mod subscription;
 #[cfg(test)]
@@ -27,6 +27,6 @@ mod test_device;
 mod test_rng;
 mod time;
 
+pub use life::{DEVICES_MAX, run};
 pub use listener::{ListenError, Listener};
 pub use manager::Source;
-pub use run::{DEVICES_MAX, run};

@@ -2,7 +2,7 @@
 //!
 //! Owns the listening socket and, when it bound one, the file. It decides who gets a
 //! session by number only; who may open the file is decided by its mode and group.
-//! Called by [`run`](crate::run).
+//! Called by [`run`](crate::run()).
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};

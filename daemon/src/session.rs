@@ -6,16 +6,17 @@
 //! session stops reading its requests once its unsent answers reach a limit. Never
 //! touches a device. The listener calls [`serve`].
 
+mod digesting;
+mod greeting;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hasher_wire::{
-    Cancel, DigestBatch, DigestBegin, DigestStreamed, Digests, Failed, Features, Frame, Goodbye,
-    Hello, Limits, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, MAX_JOBS, MAX_MESSAGES, Refused, RequestId,
-    Search, SearchDone, SessionReport, Status, StatusReply, Version, Welcome,
+    Cancel, Failed, Features, Frame, Hello, Limits, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, MAX_JOBS,
+    MAX_MESSAGES, RequestId, Search, SearchDone, SessionReport, StatusReply, Version, Welcome,
 };
-use hasher_work::Digest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,24 +24,21 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
+use self::digesting::{Digested, join};
+pub(crate) use self::greeting::turn_away;
+use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
 use crate::core::{
     Answer, Credits, DEADLINE_DEFAULT, DEADLINE_MAX, JobError, SESSION_CREDITS, SessionId,
 };
-use crate::digest::{self, Stream};
+use crate::digest::Stream;
 use crate::error_text::one_line;
 use crate::hub::Hub;
 use crate::link::{Io, Link};
 use crate::subscription::Subscription;
 use crate::time::sleep_until;
 
-/// A client says Hello within this time or is dropped; its library does so at once.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A client that takes no byte of its answers for so long is dropped.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The last frames are given this long to leave.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Frames handled before other tasks get a turn, so that a flood of small requests
 /// holds up nobody.
@@ -86,69 +84,6 @@ where
     say_goodbye(&mut link, &end).await;
 }
 
-/// Tells a client that there is no place for it.
-pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S) {
-    let mut link = Link::new(stream);
-    link.push(&Frame::Goodbye(Goodbye {
-        status: Some(Status::Busy),
-        message: "hasherd serves as many clients as it can".into(),
-    }));
-    let _ = timeout(FAREWELL_TIMEOUT, link.flush()).await;
-}
-
-/// Waits for Hello and agrees on a version; nothing when the client left or was
-/// refused.
-async fn greet<S: AsyncRead + AsyncWrite>(
-    link: &mut Link<S>,
-    stop: &CancellationToken,
-) -> Result<Option<(Hello, Version)>, End> {
-    let first_frame = async {
-        loop {
-            match link.next_frame() {
-                Ok(Some(frame)) => return Ok(Some(frame)),
-                Ok(None) => {}
-                Err(error) => return Err(End::Protocol(one_line(&error))),
-            }
-            if let Io::Closed = link.advance(true).await {
-                return Ok(None);
-            }
-        }
-    };
-    let first_frame = tokio::select! {
-        frame = timeout(HELLO_TIMEOUT, first_frame) => frame,
-        () = stop.cancelled() => return Err(End::Shutdown),
-    };
-    let hello = match first_frame {
-        Ok(Ok(Some(Frame::Hello(hello)))) => hello,
-        Ok(Ok(Some(_))) => return Err(End::Protocol("the first frame must be Hello".into())),
-        Ok(Ok(None)) => return Ok(None),
-        Ok(Err(end)) => return Err(end),
-        Err(_) => return Err(End::Protocol("no Hello within 5 s".into())),
-    };
-    if let Some(version) = Version::agree(hello.min, hello.max) {
-        return Ok(Some((hello, version)));
-    }
-    link.push(&Frame::Refused(Refused {
-        min: Version::OLDEST,
-        max: Version::NEWEST,
-    }));
-    let _ = timeout(FAREWELL_TIMEOUT, link.flush()).await;
-    Ok(None)
-}
-
-async fn say_goodbye<S: AsyncRead + AsyncWrite>(link: &mut Link<S>, end: &End) {
-    let (status, message) = match end {
-        End::Client | End::Stalled => return,
-        End::Protocol(message) => (Status::Protocol, message.as_str()),
-        End::Shutdown => (Status::ShuttingDown, "hasherd is shutting down"),
-    };
-    link.push(&Frame::Goodbye(Goodbye {
-        status: Some(status),
-        message: message.into(),
-    }));
-    let _ = timeout(FAREWELL_TIMEOUT, link.flush()).await;
-}
-
 /// A request that is not answered yet.
 #[derive(Debug)]
 enum Open {
@@ -158,16 +93,6 @@ enum Open {
     Digesting,
     /// A digest stream that waits for more.
     Stream(Stream),
-}
-
-/// What a helper thread brings back.
-enum Digested {
-    Batch {
-        messages: usize,
-        bytes: u64,
-        digests: Vec<Digest>,
-    },
-    Chunk(Stream),
 }
 
 /// A welcomed client.
@@ -204,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         });
         let subscription = Subscription::new(hub.watch_inventory());
         let name = &*hello.name;
-        info!(session = id.0, name, uid = peer.uid, pid = peer.pid, %version, "session opened");
+        debug!(session = id.0, name, uid = peer.uid, pid = peer.pid, %version, "session opened");
         let mut session = Self {
             link,
             hub,
@@ -376,120 +301,6 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
     }
 
-    /// Takes a credit for a digest request, or refuses it.
-    fn admit(&mut self, request: RequestId) -> bool {
-        let admitted = self.credits.take();
-        if !admitted {
-            self.refuse(request, &JobError::Busy(SESSION_CREDITS));
-        }
-        admitted
-    }
-
-    fn refuse(&mut self, request: RequestId, error: &JobError) {
-        self.hub.count_refused(self.id, 1);
-        self.push_failed(request, None, error);
-    }
-
-    fn on_digest_batch(&mut self, batch: DigestBatch) -> Result<(), End> {
-        let request = batch.request;
-        self.check_unused(request)?;
-        if !self.admit(request) {
-            return Ok(());
-        }
-        self.open.insert(request, Open::Digesting);
-        let bytes: usize = batch.messages.iter().map(bytes::Bytes::len).sum();
-        let compute = move || Digested::Batch {
-            messages: batch.messages.len(),
-            bytes: bytes as u64,
-            digests: digest::digests(batch.algorithm, &batch.messages),
-        };
-        if digest::is_large(bytes) {
-            self.digesting = Some((request, tokio::task::spawn_blocking(compute)));
-        } else {
-            self.on_digested((request, Ok(compute())));
-        }
-        Ok(())
-    }
-
-    fn on_digest_begin(&mut self, begin: DigestBegin) -> Result<(), End> {
-        self.check_unused(begin.request)?;
-        if self.version < Version::V1_1 {
-            self.refuse(begin.request, &JobError::Unsupported("digest streams"));
-        } else if self.admit(begin.request) {
-            let stream = Stream::new(begin.algorithm);
-            self.open.insert(begin.request, Open::Stream(stream));
-        }
-        Ok(())
-    }
-
-    /// What belongs to no open stream was sent before the client knew its answer.
-    fn on_digest_chunk(&mut self, request: RequestId, data: bytes::Bytes) {
-        if let Some(Open::Stream(mut stream)) = self.take_stream(request) {
-            self.open.insert(request, Open::Digesting);
-            let is_large = digest::is_large(data.len());
-            let compute = move || {
-                stream.update(&data);
-                Digested::Chunk(stream)
-            };
-            if is_large {
-                self.digesting = Some((request, tokio::task::spawn_blocking(compute)));
-            } else {
-                self.on_digested((request, Ok(compute())));
-            }
-        }
-    }
-
-    fn on_digest_end(&mut self, request: RequestId) {
-        if let Some(Open::Stream(stream)) = self.take_stream(request) {
-            self.credits.give_back();
-            let (length, digest) = stream.finish();
-            self.hub.count_digests(self.id, 1, length);
-            self.link.push(&Frame::DigestStreamed(DigestStreamed {
-                request,
-                length,
-                digest,
-                computed_by: digest::computed_by(),
-            }));
-        }
-    }
-
-    fn take_stream(&mut self, request: RequestId) -> Option<Open> {
-        matches!(self.open.get(&request), Some(Open::Stream(_)))
-            .then(|| self.open.remove(&request))
-            .flatten()
-    }
-
-    fn on_digested(&mut self, (request, digested): (RequestId, Result<Digested, ()>)) {
-        match digested {
-            Ok(Digested::Chunk(stream)) => {
-                self.open.insert(request, Open::Stream(stream));
-                return;
-            }
-            Ok(Digested::Batch {
-                messages,
-                bytes,
-                digests,
-            }) => {
-                self.hub.count_digests(self.id, messages, bytes);
-                self.link.push(&Frame::Digests(Digests {
-                    request,
-                    computed_by: digest::computed_by(),
-                    digests,
-                }));
-            }
-            Err(()) => {
-                error!(
-                    session = self.id.0,
-                    fault = request.0,
-                    "digest thread failed"
-                );
-                self.push_failed(request, None, &JobError::Internal(request.0.into()));
-            }
-        }
-        self.open.remove(&request);
-        self.credits.give_back();
-    }
-
     fn on_cancel(&mut self, cancel: Cancel) {
         if let Some(Open::Stream(_)) = self.take_stream(cancel.request) {
             self.credits.give_back();
@@ -544,22 +355,19 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 self.push_failed(request, None, &JobError::ShuttingDown);
             }
         }
-        info!(session = self.id.0, ?end, "session closed");
+        match &end {
+            End::Protocol(error) => info!(
+                session = self.id.0,
+                error, "session ended: not the protocol"
+            ),
+            End::Stalled => info!(
+                session = self.id.0,
+                "session ended: client takes no answers"
+            ),
+            End::Client | End::Shutdown => debug!(session = self.id.0, ?end, "session closed"),
+        }
         say_goodbye(&mut self.link, &end).await;
     }
-}
-
-/// The result of the computation on a helper thread, once there is one.
-async fn join(
-    digesting: &mut Option<(RequestId, JoinHandle<Digested>)>,
-) -> (RequestId, Result<Digested, ()>) {
-    let Some((request, handle)) = digesting else {
-        return std::future::pending().await;
-    };
-    let digested = handle.await.map_err(drop);
-    let request = *request;
-    *digesting = None;
-    (request, digested)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ pub(super) use std::collections::{HashMap, HashSet};
 pub(super) use bytes::{Bytes, BytesMut};
 pub(super) use hasher_driver::DeviceSource;
 pub(super) use hasher_wire::{
-    Codec, DeviceState, DigestAlgorithm, DigestChunk, DigestEnd, EventBody, JobRequest, Priority,
-    StatusReport, Subscribe, Topics,
+    Codec, DeviceState, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk, DigestEnd,
+    EventBody, JobRequest, Priority, Status, StatusReport, Subscribe, Topics,
 };
 pub(super) use hasher_work::{
     Header, Nonce, NonceRange, SearchEnd, SearchJob, SearchMode, Target, digest, double_digest,
@@ -14,6 +14,7 @@ pub(super) use hasher_work::{
 };
 pub(super) use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+pub(super) use super::super::greeting::HELLO_TIMEOUT;
 pub(super) use super::super::*;
 pub(super) use crate::test_device::{PERIOD, TestBoard};
 pub(super) use crate::test_rng::{Rng, test_seed};
