@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_user_is_found_by_name_in_the_password_file() {
-        let users = "root:x:0:0:root:/root:/bin/sh\nhasherd:x:977:977::/:/usr/sbin/nologin\n";
+        let users = "root:x:0:0::/:/bin/sh\nhasherd:x:977:977::/:/usr/sbin/nologin\n";
         assert_eq!(user_id(users, "hasherd"), Some(977));
         assert_eq!(user_id(users, "hasher"), None);
         assert_eq!(user_id("hasherd:x", "hasherd"), None);
