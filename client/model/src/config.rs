@@ -141,7 +141,8 @@ impl Config {
             (
                 "inputs",
                 self.inputs,
-                is_classifier || self.inputs == 3 * self.width,
+                // The width may be anything here: all rules are evaluated.
+                is_classifier || Some(self.inputs) == self.width.checked_mul(3),
                 "three times the width for a language model",
             ),
             (
@@ -270,6 +271,16 @@ mod tests {
         input_fraction: 4,
         vocabulary: 0,
     };
+
+    #[test]
+    fn a_width_beyond_all_bounds_is_refused_and_not_multiplied() {
+        let config = Config {
+            task: Task::LanguageModel,
+            width: u32::MAX,
+            ..DIGITS
+        };
+        assert_eq!(config.check().unwrap_err().field, "width");
+    }
 
     #[test]
     fn every_field_out_of_bounds_is_named() {
