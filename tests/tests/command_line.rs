@@ -172,6 +172,47 @@ fn a_search_without_a_hit_ends_like_grep() {
 }
 
 #[test]
+fn a_simulated_board_is_certain_of_nothing_and_says_so() {
+    let daemon = Daemon::start(&["sim:s3,zero-bits=10"]);
+    let search = ["search", "--header", GENESIS, "--zero-bits", "10"];
+    let value = json(
+        &daemon,
+        &[&search[..], &["--count", "3", "--rolls", "40"]].concat(),
+    );
+    let hits = value["hits"].as_array().unwrap();
+    assert_eq!((hits.len(), &value["end"]), (3, &"found".into()));
+    assert!(hits.iter().all(|hit| hit["zero_bits"].as_u64() >= Some(10)));
+    assert_eq!(value["certain_nonces"], 0);
+    assert_eq!(value["computed_by"][0]["kind"], "simulated");
+    let told = said(&hasher(
+        &daemon,
+        &[&search[..], &["--rolls", "40"]].concat(),
+    ));
+    assert!(told.contains("certain  nothing"), "{told}");
+    assert!(told.contains("sim-s3-0 (simulated)"), "{told}");
+}
+
+#[test]
+fn a_missed_deadline_is_a_failure_with_a_remedy() {
+    let daemon = Daemon::start(&["cpu"]);
+    let hopeless = [
+        "search",
+        "--header",
+        GENESIS,
+        "--zero-bits",
+        "200",
+        "--deadline",
+        "100ms",
+    ];
+    assert_error(
+        &hasher(&daemon, &hopeless),
+        1,
+        "deadline passed",
+        "more time",
+    );
+}
+
+#[test]
 fn without_a_device_searches_and_work_name_the_remedy() {
     let daemon = Daemon::start(&[]);
     assert_error(

@@ -1,6 +1,6 @@
 //! The whole demo with tiny settings, and that it leaves nothing running.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 /// Longest wait for the demo's daemon to come or to go on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Steps of a demo that lasts longer than its test.
+const ENDLESS: &str = "1000000";
 
 /// A demo whose private folder lies in a folder of the test.
 struct Stage {
@@ -56,23 +59,26 @@ impl Stage {
             .count()
     }
 
-    /// Daemons that were started with a socket in a private folder.
-    fn daemons(&self) -> usize {
+    /// Process numbers of daemons with a socket in a private folder.
+    fn daemons(&self) -> Vec<String> {
         let folder = self.folder.path().to_string_lossy();
-        let processes = fs::read_dir("/proc").expect("Linux has /proc").flatten();
-        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-        let is_daemon = |line: &Vec<u8>| {
-            let line = String::from_utf8_lossy(line);
+        let is_daemon = |process: &DirEntry| {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
             line.contains("--exit-on-stdin-eof") && line.contains(&*folder)
         };
-        lines.filter(is_daemon).count()
+        let processes = fs::read_dir("/proc").expect("Linux has /proc").flatten();
+        processes
+            .filter(is_daemon)
+            .map(|process| process.file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
-    /// A demo that would take very long, once it has come to its training.
-    fn long_demo(&self) -> Child {
-        let mut command = self.command(&["demo", "--steps", "1000000"]);
+    /// A demo of so many steps, as soon as its daemon is there.
+    fn begin_demo(&self, steps: &str) -> Child {
+        let mut command = self.command(&["demo", "--passes", "1", "--steps", steps]);
         let child = command.spawn().expect("hasher can be started");
-        wait(|| self.daemons() == 1);
+        wait(|| self.daemons().len() == 1);
         child
     }
 }
@@ -86,9 +92,8 @@ fn wait(mut until: impl FnMut() -> bool) {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args([name, &pid]).status();
+fn signal(process: &str, name: &str) {
+    let sent = Command::new("kill").args([name, process]).status();
     assert!(sent.expect("kill can be started").success());
 }
 
@@ -111,7 +116,7 @@ fn the_demo_tells_its_story_and_leaves_three_files() {
         "sim-s3-0 (simulated)",
         "lowered difficulty: 14 zero bits instead of 32",
         "verified",
-        "hasher verify hasher-demo/answer.rcpt --model hasher-demo/digits.hsh",
+        "hasher verify hasher-demo/answer.hrc --model hasher-demo/digits.hsh",
     ] {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
@@ -121,12 +126,12 @@ fn the_demo_tells_its_story_and_leaves_three_files() {
     );
     assert!(!told.contains('\u{1b}'), "colours away from a terminal");
     assert!(stage.file("digits.hsh").starts_with(b"HSHM"));
-    assert!(stage.file("answer.rcpt").starts_with(b"HSHR"));
+    assert!(stage.file("answer.hrc").starts_with(b"HSHR"));
     let plot = String::from_utf8(stage.file("accuracy.svg")).unwrap();
     assert_eq!(plot.matches("<circle").count(), 2);
-    assert_eq!((stage.private_folders(), stage.daemons()), (0, 0));
+    assert_eq!((stage.private_folders(), stage.daemons().len()), (0, 0));
     let files = [
-        "hasher-demo/answer.rcpt",
+        "hasher-demo/answer.hrc",
         "--model",
         "hasher-demo/digits.hsh",
     ];
@@ -161,6 +166,7 @@ fn the_demo_runs_on_the_cpu_and_reports_as_json() {
         ]
     );
     assert_eq!(value["device"]["kind"], "cpu");
+    assert!(value["device"]["works"].as_u64().unwrap() > 0);
     assert_eq!(value["answer"]["zero_bits_demanded"], 12);
     assert_eq!(value["receipt"]["worked"], true);
     assert!(stage.folder.path().join("here/digits.hsh").exists());
@@ -190,14 +196,14 @@ fn a_simulated_board_is_not_asked_for_real_difficulty() {
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("cannot search 32 zero bits"), "{error}");
     assert!(error.contains("--device cpu"), "{error}");
-    assert_eq!((stage.private_folders(), stage.daemons()), (0, 0));
+    assert_eq!((stage.private_folders(), stage.daemons().len()), (0, 0));
 }
 
 #[test]
 fn ctrl_c_stops_the_daemon_and_removes_its_folder() {
     let stage = Stage::new();
-    let child = stage.long_demo();
-    signal(&child, "-INT");
+    let child = stage.begin_demo(ENDLESS);
+    signal(&child.id().to_string(), "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(
@@ -205,15 +211,29 @@ fn ctrl_c_stops_the_daemon_and_removes_its_folder() {
             .unwrap()
             .contains("interrupted")
     );
-    wait(|| stage.daemons() == 0);
+    wait(|| stage.daemons().is_empty());
+    assert_eq!(stage.private_folders(), 0);
+}
+
+#[test]
+fn a_daemon_that_dies_is_named_as_the_cause() {
+    let stage = Stage::new();
+    let child = stage.begin_demo("1");
+    signal(&stage.daemons()[0], "-KILL");
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.starts_with("error: hasherd "), "{error}");
+    assert!(error.contains("SIGKILL"), "{error}");
+    assert!(error.contains("\n  hint: "), "{error}");
     assert_eq!(stage.private_folders(), 0);
 }
 
 #[test]
 fn a_killed_demo_takes_its_daemon_along() {
     let stage = Stage::new();
-    let mut child = stage.long_demo();
-    signal(&child, "-KILL");
+    let mut child = stage.begin_demo(ENDLESS);
+    signal(&child.id().to_string(), "-KILL");
     child.wait().unwrap();
-    wait(|| stage.daemons() == 0);
+    wait(|| stage.daemons().is_empty());
 }

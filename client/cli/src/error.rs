@@ -106,7 +106,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text
+    without_number(&text).to_owned()
+}
+
+/// The text before "(os error 104)", which helps nobody.
+fn without_number(text: &str) -> &str {
+    text.split(" (os error").next().unwrap_or_default()
 }
 
 /// The system's reason in plain words, without "(os error 2)".
@@ -117,8 +122,7 @@ pub fn io_reason(error: &io::Error) -> String {
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         _ => {
             let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            let mut chars = text.chars();
+            let mut chars = without_number(&text).chars();
             chars.next().map_or_else(String::new, |first| {
                 first.to_lowercase().chain(chars).collect()
             })

@@ -27,6 +27,8 @@ const SYSTEM_DIRECTORY: &str = "/usr/sbin";
 const START_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for an orderly end; the daemon ends within 11 s, idle at once.
 const STOP_MAX: Duration = Duration::from_secs(12);
+/// A process that dies closes its sockets a little before its end can be seen.
+const END_MAX: Duration = Duration::from_millis(500);
 /// Pause between two looks at the child.
 const LOOK: Duration = Duration::from_millis(20);
 /// Longest path of a Unix socket on Linux, without the closing zero (`unix(7)`).
@@ -125,7 +127,7 @@ impl PrivateDaemon {
         let begin = Instant::now();
         while begin.elapsed() < START_MAX {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(self.last_words(status));
+                return Err(self.last_words(status, "did not start"));
             }
             if UnixStream::connect(&self.socket).is_ok() {
                 return Ok(());
@@ -141,8 +143,20 @@ impl PrivateDaemon {
         ))
     }
 
+    /// Why the daemon ended before it was asked to; nothing if it goes on running.
+    pub fn early_end(&mut self) -> Option<CliError> {
+        let begin = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(self.last_words(status, "ended early")),
+                Ok(None) if begin.elapsed() < END_MAX => std::thread::sleep(LOOK),
+                _ => return None,
+            }
+        }
+    }
+
     /// What a daemon that ended said, as our own error.
-    fn last_words(&self, status: ExitStatus) -> CliError {
+    fn last_words(&self, status: ExitStatus, what: &str) -> CliError {
         let mut log = fs::read(self.directory.path().join("hasherd.log")).unwrap_or_default();
         log.truncate(LOG_BYTES_MAX);
         let log = String::from_utf8_lossy(&log);
@@ -158,14 +172,14 @@ impl PrivateDaemon {
         let error = CliError::new(
             exit,
             match said("error: ") {
-                Some(reason) => format!("{PROGRAM} did not start: {reason}"),
-                None => format!("{PROGRAM} did not start: {status}"),
+                Some(reason) => format!("{PROGRAM} {what}: {reason}"),
+                None => format!("{PROGRAM} {what}: {status}"),
             },
         );
         match said("hint: ") {
             Some(hint) => error.hint(hint),
             None if exit == Exit::Usage => error.hint("see `hasherd --help`"),
-            None => error,
+            None => error.hint("start it by hand with the same --device to see its log"),
         }
     }
 }

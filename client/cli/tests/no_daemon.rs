@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Trained, assert_error, hasher, path, run};
@@ -57,6 +57,17 @@ fn a_socket_that_nobody_serves_and_a_plain_file_are_told_apart() {
     assert_error(&output, 3, "not a socket", "HASHER_SOCKET");
 }
 
+/// The program in another folder. `cp` writes it, so that no other test's child
+/// inherits the open file and makes it "busy" for `exec`.
+fn copy_of_hasher(directory: &Path) -> PathBuf {
+    let copied = Command::new("cp")
+        .arg(hasher().get_program())
+        .arg(directory)
+        .status();
+    assert!(copied.expect("cp can be started").success());
+    directory.join("hasher")
+}
+
 /// Root may open every socket, so a test run by root lends the program to
 /// another user.
 const NOBODY: u32 = 65_534;
@@ -66,8 +77,7 @@ fn a_socket_of_somebody_else_is_not_permitted() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("closed.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
-    let program = directory.path().join("hasher");
-    fs::copy(hasher().get_program(), &program).unwrap();
+    let program = copy_of_hasher(directory.path());
     let mode =
         |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(&program, 0o755);
@@ -161,8 +171,7 @@ fn the_demo_without_hasherd_says_where_it_looked() {
         return; // An installed daemon is found, as it should be.
     }
     let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("hasher");
-    fs::copy(hasher().get_program(), &program).unwrap();
+    let program = copy_of_hasher(directory.path());
     let output = Command::new(&program)
         .args(["demo", "--out", path(&directory.path().join("out"))])
         .env("PATH", directory.path())

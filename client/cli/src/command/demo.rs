@@ -123,7 +123,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
         eprintln!("\nerror: interrupted");
     })?;
     let stop_at_end = StopAtEnd(&slot);
-    let told = tell(args, &context.output, &slot);
+    let told = tell(args, &context.output, &slot).map_err(|error| slot.explain(error));
     interrupt.leave_to_tidy();
     drop(stop_at_end);
     told
@@ -156,7 +156,7 @@ fn tell(args: &DemoArgs, output: &Output, slot: &Slot) -> Result<Exit, CliError>
 
     chapter(output, 4, "One answer with hash work behind it")?;
     let answer = answer(args, &model, &service, &files, output)?;
-    let device = service.facts_now()?;
+    let device = service.facts_after_work()?;
     if let Some(line) = device.slowdown_line() {
         output.line(format!("   {line}"))?;
     }

@@ -31,7 +31,7 @@ use crate::{model_file, receipt_file};
 #[command(after_long_help = "\
 Examples:
   hasher predict --model digits.hsh --index 7
-  hasher predict --model digits.hsh --index 7 --mode work --receipt 7.rcpt
+  hasher predict --model digits.hsh --index 7 --mode work --receipt 7.hrc
   head -n 1 my.csv | hasher predict --model digits.hsh
   hasher --json predict --model digits.hsh --index 7 | jq .answer.prediction")]
 pub struct PredictArgs {

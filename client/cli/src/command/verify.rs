@@ -21,8 +21,8 @@ use crate::receipt_file::{self, Verdict};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  hasher verify answer.rcpt --model digits.hsh
-  hasher verify answer.rcpt --model digits.hsh --min-zero-bits 32")]
+  hasher verify answer.hrc --model digits.hsh
+  hasher verify answer.hrc --model digits.hsh --min-zero-bits 32")]
 pub struct VerifyArgs {
     /// The receipt
     receipt: PathBuf,

@@ -43,7 +43,7 @@ impl Files {
         })?;
         Ok(Self {
             model: directory.join("digits.hsh"),
-            receipt: directory.join("answer.rcpt"),
+            receipt: directory.join("answer.hrc"),
             plot: directory.join("accuracy.svg"),
         })
     }

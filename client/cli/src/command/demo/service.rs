@@ -5,15 +5,17 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hasher_client::blocking;
-use hasher_wire::{DeviceKind, StatusReport};
+use hasher_wire::DeviceKind;
 use serde::Serialize;
 
 use super::rate;
 use crate::anchors::Pace;
 use crate::daemon::{self, Devices};
-use crate::error::CliError;
+use crate::error::{CliError, Exit};
 use crate::inference::ANCHOR_DEADLINE;
 use crate::output::Output;
 use crate::private_daemon::PrivateDaemon;
@@ -25,6 +27,11 @@ use crate::table::{hashes_in_words, metric, seconds};
 const SIM_ZERO_BITS: u32 = 14;
 /// Most of them: 21 anchors of 24 bits already cost 350 million hashes.
 const SIM_ZERO_BITS_MAX: u32 = 24;
+/// Longest wait for a status that knows of the works: the daemon renews it every
+/// second.
+const NEWS_MAX: Duration = Duration::from_secs(2);
+/// Pause between two looks at it.
+const LOOK: Duration = Duration::from_millis(50);
 /// Forecasts below this are not worth a line.
 const FORECAST_MIN_SECONDS: f64 = 5.0;
 
@@ -38,6 +45,15 @@ impl Slot {
     pub fn stop(&self) {
         let taken = self.lock().take();
         drop(taken);
+    }
+
+    /// The error of a demo, or why its daemon ended if that is behind it.
+    pub fn explain(&self, error: CliError) -> CliError {
+        if error.exit != Exit::NoDaemon {
+            return error;
+        }
+        let early_end = self.lock().as_mut().and_then(PrivateDaemon::early_end);
+        early_end.unwrap_or(error)
     }
 
     /// A panic elsewhere is no reason to leave a daemon behind.
@@ -180,13 +196,20 @@ impl Service {
         }))
     }
 
-    /// The device's facts as they are now.
+    /// The device's facts once its works have been counted.
     ///
     /// # Errors
     /// When the daemon has gone.
-    pub fn facts_now(&self) -> Result<DeviceFacts, CliError> {
-        let status: StatusReport = self.client.status()?;
-        let devices = Devices::ready(&status)?;
+    pub fn facts_after_work(&self) -> Result<DeviceFacts, CliError> {
+        let begin = Instant::now();
+        let devices = loop {
+            let devices = Devices::ready(&self.client.status()?)?;
+            // The daemon is ours alone: any work at all is work of this demo.
+            if devices.first().counters.works > 0 || begin.elapsed() >= NEWS_MAX {
+                break devices;
+            }
+            thread::sleep(LOOK);
+        };
         let device = devices.first();
         Ok(DeviceFacts {
             spec: self.spec.clone(),
