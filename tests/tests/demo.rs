@@ -189,6 +189,26 @@ fn an_unknown_device_is_wrong_usage_with_the_daemons_own_words() {
 }
 
 #[test]
+fn a_private_folder_that_cannot_be_is_named_with_its_remedy() {
+    let stage = Stage::new();
+    let long = stage.folder.path().join("long".repeat(25));
+    fs::create_dir(&long).unwrap();
+    for (folder, what) in [
+        (long, "the path is too long"),
+        ("none".into(), "no such file"),
+    ] {
+        let output = stage.command(&["demo"]).env("TMPDIR", folder).output();
+        let output = output.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains(what) && error.contains("hint: set TMPDIR"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_simulated_board_is_not_asked_for_real_difficulty() {
     let stage = Stage::new();
     let output = stage.run(&["--quiet", "demo", "--zero-bits", "32"]);

@@ -14,6 +14,9 @@ use crate::command::{Context, demo, digest, eval, predict, search, status, train
 use crate::error::{CliError, Exit};
 use crate::output::Output;
 
+/// Where help lists the options that every command has.
+const GLOBAL: &str = "For all commands";
+
 /// Hasher: hash work from retired Bitcoin miners, and transformers whose weights
 /// are 32-byte seeds.
 ///
@@ -47,14 +50,15 @@ pub struct Cli {
         global = true,
         env = "HASHER_SOCKET",
         value_name = "PATH",
-        hide_env_values = true
+        hide_env_values = true,
+        help_heading = GLOBAL
     )]
     socket: Option<PathBuf>,
     /// Print one JSON object on standard output instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
-    /// No progress on standard error
-    #[arg(long, short, global = true)]
+    /// No progress and no notes on standard error
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     quiet: bool,
     /// What to do
     #[command(subcommand)]

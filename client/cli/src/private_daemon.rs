@@ -202,24 +202,24 @@ impl Drop for PrivateDaemon {
 
 /// A new folder with mode 0700, on a path short enough for a socket in it.
 fn private_directory() -> Result<TempDir, CliError> {
-    let make = |place: &Path| {
-        tempfile::Builder::new()
-            .prefix("hasher-demo-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(place)
-            .map_err(|error| {
-                CliError::io(
-                    format_args!("create a folder in {}", place.display()),
-                    &error,
-                )
-            })
-    };
-    let directory = make(&std::env::temp_dir())?;
+    let place = std::env::temp_dir();
+    let directory = tempfile::Builder::new()
+        .prefix("hasher-demo-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(&place)
+        .map_err(|error| {
+            let doing = format_args!("create a folder in {}", place.display());
+            CliError::io(doing, &error).hint("set TMPDIR to a folder that you can write")
+        })?;
     let socket_length = directory.path().as_os_str().len() + "/hasherd.sock".len();
-    if socket_length <= SOCKET_PATH_MAX {
-        return Ok(directory);
+    if socket_length > SOCKET_PATH_MAX {
+        return Err(CliError::failed(format!(
+            "cannot put a socket into {}: the path is too long",
+            place.display()
+        ))
+        .hint("set TMPDIR to a folder with a shorter name"));
     }
-    make(Path::new("/tmp"))
+    Ok(directory)
 }
 
 #[cfg(test)]

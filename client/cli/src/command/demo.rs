@@ -43,7 +43,7 @@ use crate::{parse, progress, threads};
 /// Starts a private hasherd with a simulated Antminer S3, learns handwritten
 /// digits on this CPU, tests the model on digits it has never seen, and answers
 /// one of them with hash work that the simulated chips find. Then it verifies its
-/// own receipt. Takes one to two minutes on two cores.
+/// own receipt. Takes less than a minute on two cores.
 ///
 /// A model file, a receipt and a plot are left in the folder of --out; those of
 /// an earlier demo are replaced.
@@ -51,7 +51,7 @@ use crate::{parse, progress, threads};
 #[command(after_long_help = "\
 Examples:
   hasher demo
-  hasher demo --device sim:s1 --out /tmp/demo
+  hasher demo --device sim:s1 --out second-demo
   Real difficulty on the CPU; says beforehand how long it takes (hours):
     hasher demo --device cpu --zero-bits 32")]
 pub struct DemoArgs {

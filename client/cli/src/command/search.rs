@@ -29,13 +29,14 @@ use crate::table::{grouped, hashes_in_words};
 #[command(after_long_help = "\
 Examples:
   The nonce of Bitcoin's first block, on a daemon with `--device cpu`:
-    hasher search --nonce-range 0x7c2b0000..0x7c2bffff --header \\
-      0100000000000000000000000000000000000000000000000000000000000000\\
-      000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa\\
-      4b1e5e4a29ab5f49ffff001d00000000
+    HEADER=$(printf %s \\
+      0100000000000000000000000000000000000000000000000000000000000000 \\
+      000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa \\
+      4b1e5e4a29ab5f49ffff001d00000000)
+    hasher search --nonce-range 0x7c2b0000..0x7c2bffff --header $HEADER
 
   Three nonces with 14 leading zero bits, rolling the time field if need be:
-    hasher search --zero-bits 14 --count 3 --rolls 16 --header \"$HEADER\"")]
+    hasher search --zero-bits 14 --count 3 --rolls 16 --header $HEADER")]
 pub struct SearchArgs {
     /// The header, 160 hexadecimal digits; its nonce is ignored
     #[arg(long, value_name = "HEX160")]
@@ -61,7 +62,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(0..=i64::from(SearchJob::MAX_ROLLS)))]
     rolls: u16,
-    /// Give up after this time, such as 500ms, 30s, 5m [default: the daemon's]
+    /// Give up after this time, such as 500ms, 30s, 5m [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     deadline: Option<Duration>,
 }
