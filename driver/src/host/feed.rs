@@ -46,6 +46,10 @@ const ASK_SLACK: Duration = Duration::from_millis(2);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// A question older than this is not answered any more: answers take milliseconds.
 const ANSWER_LOST_AFTER: Duration = Duration::from_secs(2);
+/// Two questions may bring one answer (reference, section 3.4: one pending flag). If a
+/// second is to come, it comes within this time of the first, in the device's own
+/// time; it waits only for nonce replies, and those are sent at every poll.
+const ANSWER_FOLLOWS: Duration = Duration::from_millis(50);
 /// Three questions of [`ASK_EVERY`] without an answer: the device is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
@@ -77,6 +81,8 @@ pub(super) struct Feed {
     on_wire: VecDeque<OnWire>,
     /// Questions without an answer, oldest first.
     open: VecDeque<Asked>,
+    /// After an answer with questions left open: when those count as answered too.
+    settles_at: Option<Duration>,
     asked_at: Duration,
     answered_at: Duration,
     progress_at: Duration,
@@ -94,6 +100,7 @@ impl Feed {
             staged: VecDeque::new(),
             on_wire: VecDeque::new(),
             open: VecDeque::new(),
+            settles_at: None,
             asked_at: now,
             answered_at: now,
             progress_at: now,
@@ -119,6 +126,7 @@ impl Feed {
         };
         self.period = period;
         self.open.clear();
+        self.settles_at = None;
         self.asked_at = now;
         self.answered_at = now;
         self.progress_at = now;
@@ -240,21 +248,30 @@ impl Feed {
     /// A question goes out.
     pub(super) fn asked(&mut self, now: Duration) {
         self.asked_at = now;
+        if self.settles_at.take().is_some_and(|at| at <= now) {
+            self.open.clear();
+        }
         self.open.retain(|asked| now < asked.at + ANSWER_LOST_AFTER);
         let sent = self.fifo.as_ref().map_or(0, Fifo::sent);
         self.open.push_back(Asked { sent, at: now });
     }
 
-    /// An answer came; to which question.
+    /// An answer came; to which question. The oldest is the safe guess: it claims the
+    /// fewest works. Those behind it must not stay open for good, or every later
+    /// answer would be taken for one to the question before.
     pub(super) fn answered(&mut self, now: Duration) -> Option<Asked> {
         self.answered_at = now;
-        self.open.pop_front()
+        let answered = self.open.pop_front();
+        let follows = ANSWER_FOLLOWS.mul_f64(self.slowdown);
+        self.settles_at = (!self.open.is_empty()).then(|| now + follows);
+        answered
     }
 
     /// When to ask next.
     pub(super) fn ask_at(&self) -> Duration {
         if !self.open.is_empty() {
-            return self.asked_at + ASK_AGAIN;
+            let again = self.asked_at + ASK_AGAIN;
+            return self.settles_at.map_or(again, |at| at.min(again));
         }
         let regular = self.asked_at + ASK_EVERY;
         let oldest = self.on_wire.iter().find(|work| work.ends_at.is_none());

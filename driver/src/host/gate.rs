@@ -25,6 +25,9 @@ pub(super) const RPM_PER_STEP: u32 = 60;
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     shut: Option<PauseReason>,
+    /// Bit i: sensor i has shown a temperature. One that falls silent later leaves
+    /// its board blind.
+    seen: u64,
 }
 
 impl Gate {
@@ -43,12 +46,13 @@ impl Gate {
     /// Takes new readings.
     pub(super) fn on_status(&mut self, layout: Layout, status: &StatusReply) {
         self.shut = self.judge(layout, status);
+        self.seen |= sensors(status);
     }
 
     fn judge(&self, layout: Layout, status: &StatusReply) -> Option<PauseReason> {
         let hottest = status.temperatures.iter().copied().max().unwrap_or(0);
-        if hottest == 0 {
-            // No sensor answers; a board that was hot before stays hot.
+        if hottest == 0 || self.seen & !sensors(status) != 0 {
+            // A sensor is missing; a board that was hot before stays hot.
             return Some(self.shut.clone().unwrap_or(PauseReason::StatusMissing));
         }
         let limit = match self.shut {
@@ -64,6 +68,12 @@ impl Gate {
             None
         }
     }
+}
+
+/// Which sensors show a temperature, bit i for sensor i; 0 °C means no answer.
+fn sensors(status: &StatusReply) -> u64 {
+    let readings = status.temperatures.iter().take(64).enumerate();
+    readings.fold(0, |seen, (i, celsius)| seen | u64::from(*celsius > 0) << i)
 }
 
 /// Whether a fan that exists reads 0. Where no fan is reported there is none to judge.
@@ -145,6 +155,10 @@ mod tests {
             after(Layout::S3, &[(&[0, 0], TURNING)]),
             Some(PauseReason::StatusMissing)
         );
+        // One sensor of two may be absent from the start, but not fall silent.
+        assert_eq!(after(Layout::S3, &[(&[40, 0], TURNING)]), None);
+        let blind: &[(&[u8], &[u8])] = &[(&[40, 41], TURNING), (&[40, 0], TURNING)];
+        assert_eq!(after(Layout::S3, blind), Some(PauseReason::StatusMissing));
         let mut gate = Gate::default();
         gate.on_silence();
         assert_eq!(gate.reason(), Some(&PauseReason::StatusMissing));

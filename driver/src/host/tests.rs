@@ -264,6 +264,25 @@ fn a_busy_board_never_starves_and_never_queues_long() {
 }
 
 #[test]
+fn a_lost_status_slows_a_busy_board_for_a_moment_only() {
+    for (layout, expected) in [(Layout::S1, 50.0), (Layout::S3, 111.0)] {
+        let mut rig = Rig::ready(layout);
+        rig.keep_busy(60, secs(5));
+        rig.peer.loses_statuses = 1;
+        rig.keep_busy(120, secs(5)); // the question is repeated within this
+        assert_eq!(rig.peer.loses_statuses, 0);
+        let (from, begun) = (rig.ends.len(), rig.now);
+        rig.keep_busy(500, secs(30));
+        let per_second = (rig.ends.len() - from) as f64 / (rig.now - begun).as_secs_f64();
+        assert!(
+            (per_second / expected - 1.0).abs() < 0.02,
+            "{layout}: {per_second} works a second"
+        );
+        assert_eq!(rig.count_ends(WorkEnd::Lost), 0);
+    }
+}
+
+#[test]
 fn a_short_queue_is_never_overrun() {
     for depth in [1, 2, 3, 5, 9] {
         for layout in [Layout::S1, Layout::S3] {

@@ -44,6 +44,8 @@ pub struct Peer {
     next_tick: Option<Duration>,
     empty_ticks: u32,
     owes_status: bool,
+    /// So many status replies are lost on their way.
+    pub loses_statuses: u32,
 }
 
 impl Peer {
@@ -70,6 +72,7 @@ impl Peer {
             next_tick: None,
             empty_ticks: 0,
             owes_status: false,
+            loses_statuses: 0,
         }
     }
 
@@ -166,6 +169,10 @@ impl Peer {
     pub fn reply(&mut self) -> Option<Bytes> {
         if self.is_silent {
             return None;
+        }
+        if self.owes_status && self.loses_statuses > 0 {
+            self.loses_statuses -= 1;
+            self.owes_status = false;
         }
         let timer_runs = self.next_tick.is_some();
         let reply = if timer_runs && !self.found.is_empty() {
