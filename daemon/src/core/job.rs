@@ -62,7 +62,7 @@ pub(crate) struct Job {
 
 impl Job {
     /// A job of which nothing has begun; `search` has passed its own check.
-    pub(crate) const fn new(search: SearchJob, certain: Certain) -> Self {
+    pub(crate) fn new(search: SearchJob) -> Self {
         Self {
             search,
             begun: 0,
@@ -70,7 +70,7 @@ impl Job {
             returned: VecDeque::new(),
             out: 0,
             hits: Vec::new(),
-            certain,
+            certain: Certain::default(),
             timer_ended: false,
             computed_by: Vec::new(),
         }
@@ -293,7 +293,7 @@ mod tests {
             mode,
             rolls,
         };
-        Job::new(search, Certain::default())
+        Job::new(search)
     }
 
     fn ranges(job: &mut Job, sweep: Sweep) -> Vec<(u16, u32, u32)> {

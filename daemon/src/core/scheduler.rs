@@ -9,7 +9,6 @@ use hasher_driver::{Sweep, WorkTag};
 use hasher_wire::{ComputedBy, JobRequest, RequestId, TotalsReport};
 use hasher_work::{SearchResult, Work};
 
-use super::certain::Certain;
 use super::job::{Job, Piece};
 use super::limits::DEVICE_GRACE;
 use super::queue::{FairQueue, JobId, LaneId, SessionId};
@@ -205,7 +204,7 @@ impl Scheduler {
             priority: request.priority,
         };
         let entry = JobEntry {
-            job: Job::new(request.job, Certain::default()),
+            job: Job::new(request.job),
             lane,
             address,
             accepted: now,
