@@ -36,8 +36,6 @@ pub(crate) enum Offer<T> {
 /// Where a job goes after it gave a work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// It is asked first again.
-    Stay,
     /// The other jobs of its lane come first.
     Back,
     /// It has no more works.
@@ -126,7 +124,6 @@ impl FairQueue {
                     continue;
                 };
                 match next {
-                    Next::Stay => {}
                     Next::Leave => drop(lane.jobs.remove(at)),
                     Next::Back => {
                         let job = lane.jobs.remove(at).expect("the index is in bounds");
@@ -181,7 +178,7 @@ mod tests {
         queue.push_back(lane(3, Priority::Background), JobId(1));
         let mut counts = [0; 9];
         for _ in 0..1100 {
-            counts[take(&mut queue, Next::Stay).unwrap() as usize] += 1;
+            counts[take(&mut queue, Next::Back).unwrap() as usize] += 1;
         }
         assert_eq!((counts[8], counts[2], counts[1]), (800, 200, 100));
     }
@@ -193,10 +190,10 @@ mod tests {
             queue.push_back(lane(session, Priority::Batch), JobId(session));
         }
         for _ in 0..1003 {
-            take(&mut queue, Next::Stay);
+            take(&mut queue, Next::Back);
         }
         queue.push_back(lane(9, Priority::Background), JobId(9));
-        let turn = (0..).find(|_| take(&mut queue, Next::Stay) == Some(9));
+        let turn = (0..).find(|_| take(&mut queue, Next::Back) == Some(9));
         assert!(turn.unwrap() <= 5);
     }
 
@@ -209,7 +206,7 @@ mod tests {
             // Session 2 always has exactly one new job with one work.
             queue.remove(lane(2, Priority::Background), JobId(2));
             queue.push_back(lane(2, Priority::Background), JobId(2));
-            background += u32::from(take(&mut queue, Next::Stay) == Some(2));
+            background += u32::from(take(&mut queue, Next::Back) == Some(2));
         }
         assert!((95..=105).contains(&background), "{background}");
     }
@@ -222,16 +219,16 @@ mod tests {
         for _ in 0..100 {
             queue.pull(|job| match job.0 {
                 1 => Offer::Pass,
-                _ => Offer::Take((), Next::Stay),
+                _ => Offer::Take((), Next::Back),
             });
         }
-        let turns: Vec<_> = (0..20).map(|_| take(&mut queue, Next::Stay)).collect();
+        let turns: Vec<_> = (0..20).map(|_| take(&mut queue, Next::Back)).collect();
         let first = turns.iter().filter(|turn| **turn == Some(1)).count();
         assert!((10..=11).contains(&first), "{turns:?}");
     }
 
     #[test]
-    fn jobs_of_a_lane_leave_stay_or_go_to_the_back() {
+    fn jobs_of_a_lane_leave_or_go_to_the_back() {
         let mut queue = FairQueue::default();
         let id = lane(1, Priority::Batch);
         for job in 1..=3 {
@@ -240,7 +237,6 @@ mod tests {
         queue.push_front(id, JobId(0));
         assert_eq!(take(&mut queue, Next::Leave), Some(0));
         assert_eq!(take(&mut queue, Next::Back), Some(1));
-        assert_eq!(take(&mut queue, Next::Stay), Some(2));
         assert_eq!(take(&mut queue, Next::Leave), Some(2));
         queue.remove(id, JobId(3));
         assert_eq!(take(&mut queue, Next::Leave), Some(1));

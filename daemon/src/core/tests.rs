@@ -592,6 +592,34 @@ fn a_counting_device_says_how_far_it_came_before_the_answer_leaves() {
 }
 
 #[test]
+fn a_long_range_holds_up_no_other_job_of_its_session() {
+    let mut scheduler = Scheduler::new();
+    let sweep = Sweep::Range {
+        nonces_per_work: 1000,
+    };
+    let mut cpu = Fake::new("cpu-0", sweep);
+    cpu.attach(&mut scheduler);
+    let session = scheduler.open_session();
+    let mut submit = |request, job: &JobRequest| {
+        let address = (RequestId(request), 0);
+        scheduler
+            .submit(session, address, job, Duration::ZERO, LONG)
+            .unwrap();
+    };
+    submit(1, &endless(Priority::Batch));
+    let mut short = endless(Priority::Batch);
+    short.job.rolls = 0;
+    short.job.range = NonceRange::new(Nonce(0), Nonce(1999)).unwrap();
+    submit(2, &short);
+    let works = (1..100).find(|_| {
+        assert_eq!(cpu.pull(&mut scheduler, 1), 1);
+        scheduler.done(cpu.works.remove(0).tag, WorkEnd::Swept);
+        !scheduler.take_answers().is_empty()
+    });
+    assert_eq!(works, Some(4), "two works of each");
+}
+
+#[test]
 fn a_narrow_range_goes_to_the_device_that_counts_while_there_is_one() {
     let mut scheduler = Scheduler::new();
     let mut board = Fake::new("sim-s3-0", TIMER);

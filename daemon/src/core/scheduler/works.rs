@@ -101,13 +101,12 @@ impl Scheduler {
                 };
                 entry.works.push(tag);
                 entry.is_queued = entry.job.has_more();
-                let next = match device.sweep {
-                    _ if !entry.is_queued => Next::Leave,
-                    // A timed work is a whole attempt with a fair chance, so every
-                    // job gets its first before one gets its second.
-                    Sweep::Timer(_) => Next::Back,
-                    // A piece of a range is a part of one attempt.
-                    Sweep::Range { .. } => Next::Stay,
+                // Every job gets its first work before one gets its second: a long
+                // range must not hold up what was asked for after it.
+                let next = if entry.is_queued {
+                    Next::Back
+                } else {
+                    Next::Leave
                 };
                 Offer::Take((id, entry.lane.session, piece, work), next)
             });
