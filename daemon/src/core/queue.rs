@@ -29,6 +29,8 @@ pub(crate) struct LaneId {
 pub(crate) enum Offer<T> {
     /// Nothing for this device now; the job stays where it is.
     Pass,
+    /// Nothing for this device until [`FairQueue::ask_again`].
+    Never,
     /// A work. The lane is charged for it.
     Take(T, Next),
 }
@@ -42,10 +44,30 @@ pub(crate) enum Next {
     Leave,
 }
 
+/// One bit of an attached device, or none if more are attached than there are bits;
+/// such a device is asked about every job each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DeviceBit(u16);
+
+impl DeviceBit {
+    /// The lowest bit that none of `others` has.
+    pub(crate) fn unused(others: impl Iterator<Item = Self>) -> Self {
+        let used = others.fold(0u16, |used, bit| used | bit.0);
+        Self(1u16.checked_shl(used.trailing_ones()).unwrap_or_default())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    job: JobId,
+    /// Bits of the devices that never take it.
+    never: u16,
+}
+
 #[derive(Debug, Default)]
 struct Lane {
     pass: u64,
-    jobs: VecDeque<JobId>,
+    jobs: VecDeque<Waiting>,
 }
 
 /// The lanes of all sessions.
@@ -70,12 +92,12 @@ const fn cost(priority: Priority) -> u64 {
 impl FairQueue {
     /// Queues a job behind its lane's others.
     pub(crate) fn push_back(&mut self, lane: LaneId, job: JobId) {
-        self.lane(lane).jobs.push_back(job);
+        self.lane(lane).jobs.push_back(Waiting { job, never: 0 });
     }
 
     /// Queues a job before its lane's others.
     pub(crate) fn push_front(&mut self, lane: LaneId, job: JobId) {
-        self.lane(lane).jobs.push_front(job);
+        self.lane(lane).jobs.push_front(Waiting { job, never: 0 });
     }
 
     fn lane(&mut self, id: LaneId) -> &mut Lane {
@@ -90,7 +112,7 @@ impl FairQueue {
     /// Takes a job out, wherever it stands.
     pub(crate) fn remove(&mut self, id: LaneId, job: JobId) {
         if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.jobs.retain(|other| *other != job);
+            lane.jobs.retain(|other| other.job != job);
             if lane.jobs.is_empty() {
                 self.order.remove(&(lane.pass, id));
             }
@@ -107,21 +129,44 @@ impl FairQueue {
         }
     }
 
+    /// Forgets every [`Offer::Never`]; for when devices come or go.
+    pub(crate) fn ask_again(&mut self) {
+        for waiting in self.lanes.values_mut().flat_map(|lane| &mut lane.jobs) {
+            waiting.never = 0;
+        }
+    }
+
     /// Whether no job waits.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Asks the jobs in their order until one gives a work.
-    pub(crate) fn pull<T>(&mut self, mut ask: impl FnMut(JobId) -> Offer<T>) -> Option<T> {
+    /// Asks the jobs in their order until one gives this device a work.
+    ///
+    /// A job that will never do so is asked once. What is left to pass over has works
+    /// on devices already, so there is little of it however many jobs wait.
+    pub(crate) fn pull<T>(
+        &mut self,
+        device: DeviceBit,
+        mut ask: impl FnMut(JobId) -> Offer<T>,
+    ) -> Option<T> {
         let mut passed_over = Vec::new();
         let mut served = None;
         'lanes: for &(pass, id) in &self.order {
             let lane = self.lanes.get_mut(&id).expect("an ordered lane exists");
             for at in 0..lane.jobs.len() {
-                let Offer::Take(work, next) = ask(lane.jobs[at]) else {
+                let waiting = &mut lane.jobs[at];
+                if waiting.never & device.0 != 0 {
                     continue;
+                }
+                let (work, next) = match ask(waiting.job) {
+                    Offer::Take(work, next) => (work, next),
+                    Offer::Pass => continue,
+                    Offer::Never => {
+                        waiting.never |= device.0;
+                        continue;
+                    }
                 };
                 match next {
                     Next::Leave => drop(lane.jobs.remove(at)),
@@ -167,7 +212,7 @@ mod tests {
     }
 
     fn take(queue: &mut FairQueue, next: Next) -> Option<u64> {
-        queue.pull(|job| Offer::Take(job.0, next))
+        queue.pull(DeviceBit::default(), |job| Offer::Take(job.0, next))
     }
 
     #[test]
@@ -217,7 +262,7 @@ mod tests {
         queue.push_back(lane(1, Priority::Batch), JobId(1));
         queue.push_back(lane(2, Priority::Batch), JobId(2));
         for _ in 0..100 {
-            queue.pull(|job| match job.0 {
+            queue.pull(DeviceBit::default(), |job| match job.0 {
                 1 => Offer::Pass,
                 _ => Offer::Take((), Next::Back),
             });
@@ -242,6 +287,50 @@ mod tests {
         assert_eq!(take(&mut queue, Next::Leave), Some(1));
         assert!(queue.is_empty());
         assert_eq!(take(&mut queue, Next::Leave), None);
+    }
+
+    #[test]
+    fn a_job_that_a_device_never_takes_is_asked_once_until_the_devices_change() {
+        let mut queue = FairQueue::default();
+        let first = DeviceBit::unused([].into_iter());
+        let second = DeviceBit::unused([first].into_iter());
+        for job in 0..200 {
+            queue.push_back(lane(1, Priority::Batch), JobId(job));
+        }
+        // The first device takes the last job only.
+        let asked = |queue: &mut FairQueue, device| {
+            let mut asked = 0;
+            queue.pull(device, |job| {
+                asked += 1;
+                match job.0 {
+                    199 => Offer::Take((), Next::Back),
+                    _ => Offer::Never,
+                }
+            });
+            asked
+        };
+        assert_eq!(asked(&mut queue, first), 200);
+        assert_eq!(asked(&mut queue, first), 1);
+        assert_eq!(
+            asked(&mut queue, second),
+            200,
+            "another device, another answer"
+        );
+        queue.ask_again();
+        assert_eq!(asked(&mut queue, first), 200);
+    }
+
+    #[test]
+    fn every_attached_device_has_a_bit_of_its_own_while_there_are_any() {
+        let mut bits: Vec<DeviceBit> = Vec::new();
+        for number in 0..16 {
+            let bit = DeviceBit::unused(bits.iter().copied());
+            assert_eq!(bit, DeviceBit(1 << number));
+            bits.push(bit);
+        }
+        assert_eq!(DeviceBit::unused(bits.iter().copied()), DeviceBit(0));
+        bits.remove(5);
+        assert_eq!(DeviceBit::unused(bits.into_iter()), DeviceBit(1 << 5));
     }
 
     #[test]

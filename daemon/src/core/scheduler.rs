@@ -11,7 +11,7 @@ use hasher_work::{SearchResult, Work};
 
 use super::job::{Job, Piece};
 use super::limits::DEVICE_GRACE;
-use super::queue::{FairQueue, JobId, LaneId, SessionId};
+use super::queue::{DeviceBit, FairQueue, JobId, LaneId, SessionId};
 use super::status::JobError;
 
 /// One attachment of a device; a device that comes back gets a new one.
@@ -71,6 +71,7 @@ struct WorkEntry {
 struct DeviceEntry {
     by: ComputedBy,
     sweep: Sweep,
+    bit: DeviceBit,
     works: BTreeSet<WorkTag>,
     /// Works the device should forget; taken by its task at its next turn.
     cancels: Vec<WorkTag>,

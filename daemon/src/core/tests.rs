@@ -494,6 +494,33 @@ fn a_work_that_no_device_can_run_fails_only_when_each_has_refused_it() {
 }
 
 #[test]
+fn a_work_that_a_device_cannot_run_is_offered_to_it_once() {
+    let mut scheduler = Scheduler::new();
+    let mut s3 = Fake::new("sim-s3-0", TIMER);
+    let mut s1 = Fake::new("sim-s1-0", TIMER);
+    s3.attach(&mut scheduler);
+    s1.attach(&mut scheduler);
+    let session = scheduler.open_session();
+    let job = endless(Priority::Batch);
+    for request in 0..50 {
+        let address = (RequestId(request), 0);
+        scheduler
+            .submit(session, address, &job, Duration::ZERO, LONG)
+            .unwrap();
+    }
+    let offers = std::cell::Cell::new(0);
+    let refuse = |_: &Work| {
+        offers.set(offers.get() + 1);
+        false
+    };
+    for _ in 0..3 {
+        assert!(scheduler.pull(s3.key.unwrap(), 8, refuse).is_empty());
+    }
+    assert_eq!(offers.get(), 50);
+    assert_eq!(s1.pull(&mut scheduler, 8), 8);
+}
+
+#[test]
 fn a_deadline_answers_a_job_that_a_device_still_holds() {
     let mut scheduler = Scheduler::new();
     let mut device = Fake::new("sim-s3-0", TIMER);

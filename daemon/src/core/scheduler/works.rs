@@ -10,7 +10,7 @@ use hasher_work::{Digest, Nonce, Work};
 use super::{DeviceEntry, DeviceKey, Presence, Scheduler, WorkEntry};
 use crate::core::job::{Piece, Verdict};
 use crate::core::limits::TIMED_WORKS_MAX;
-use crate::core::queue::{JobId, Next, Offer};
+use crate::core::queue::{DeviceBit, JobId, Next, Offer};
 use crate::core::status::JobError;
 
 impl Scheduler {
@@ -27,10 +27,12 @@ impl Scheduler {
         let entry = DeviceEntry {
             by,
             sweep,
+            bit: DeviceBit::unused(self.devices.values().map(|device| device.bit)),
             works: BTreeSet::new(),
             cancels: Vec::new(),
         };
         self.devices.insert(key, entry);
+        self.queue.ask_again();
         self.presence = Presence::Present;
         key
     }
@@ -43,7 +45,8 @@ impl Scheduler {
         if self.devices.is_empty() {
             self.presence = Presence::Awaited { since: now };
         }
-        self.has_news_for_devices = true; // the others may take what was kept for it
+        self.queue.ask_again(); // the others may take what was kept for it
+        self.has_news_for_devices = true;
         for tag in device.works {
             self.done(tag, WorkEnd::Lost);
         }
@@ -75,19 +78,19 @@ impl Scheduler {
         };
         while pulled.len() < room {
             let tag = WorkTag(self.last_id + 1);
-            let given = self.queue.pull(|id| {
+            let given = self.queue.pull(device.bit, |id| {
                 let entry = self.jobs.get_mut(&id).expect("a queued job exists");
                 if !can_run(&entry.first_work) {
                     if !entry.refused_by.contains(&key) {
                         entry.refused_by.push(key);
                         refused.push(id);
                     }
-                    return Offer::Pass;
+                    return Offer::Never;
                 }
                 // Chips sweep where they like and rarely meet a narrow range; a device
                 // that counts answers it for certain with a single work.
                 if device.counts_up_to() == 0 && counts_up_to >= Some(entry.job.range_nonces()) {
-                    return Offer::Pass;
+                    return Offer::Never;
                 }
                 let Some(piece) = entry.job.issue(device.sweep, &device.by) else {
                     return Offer::Pass;
