@@ -214,6 +214,10 @@ impl DeviceTask {
     }
 
     fn set_state(&mut self, state: DeviceState, reason: Option<String>) {
+        if let Some(attached) = &self.attached {
+            let paused = reason.clone().filter(|_| state == DeviceState::Paused);
+            self.hub.note_pause(attached.key, paused);
+        }
         self.state = state;
         self.reason = reason;
         self.report();

@@ -256,6 +256,11 @@ impl Hub {
         });
     }
 
+    /// A device takes no works for this reason, or takes them again.
+    pub(crate) fn note_pause(&self, key: DeviceKey, reason: Option<String>) {
+        self.lock().scheduler.note_pause(key, reason);
+    }
+
     /// Works for a device, in fair order, and works that it should forget first.
     pub(crate) fn pull(
         &self,

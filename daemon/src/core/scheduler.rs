@@ -73,6 +73,8 @@ struct DeviceEntry {
     sweep: Sweep,
     bit: DeviceBit,
     works: BTreeSet<WorkTag>,
+    /// Why it takes no works for the moment, if so.
+    paused: Option<String>,
     /// Works the device should forget; taken by its task at its next turn.
     cancels: Vec<WorkTag>,
 }
@@ -249,10 +251,32 @@ impl Scheduler {
         while let Some(&(deadline, id)) = self.deadlines.first()
             && deadline <= now
         {
-            let allowed = self.jobs.get(&id).map_or(Duration::ZERO, |entry| {
-                entry.deadline.saturating_sub(entry.accepted)
-            });
-            self.answer(id, Err(JobError::Deadline(allowed.as_millis())));
+            let error = self.overdue(&self.jobs[&id]);
+            self.answer(id, Err(error));
+        }
+    }
+
+    /// Why a job was not answered in time, as far as that is known.
+    fn overdue(&self, entry: &JobEntry) -> JobError {
+        let allowed_ms = entry.deadline.saturating_sub(entry.accepted).as_millis();
+        let mut able = self
+            .devices
+            .iter()
+            .filter(|(key, _)| !entry.refused_by.contains(key))
+            .map(|(_, device)| device);
+        let first = able.next().and_then(|device| {
+            let reason = device.paused.clone()?;
+            Some((device.by.device.to_string(), reason))
+        });
+        match first {
+            Some((device, reason)) if able.all(|device| device.paused.is_some()) => {
+                JobError::DeadlinePaused {
+                    allowed_ms,
+                    device,
+                    reason,
+                }
+            }
+            _ => JobError::Deadline(allowed_ms),
         }
     }
 

@@ -27,6 +27,13 @@ pub(crate) enum JobError {
     /// The deadline passed.
     #[error("no answer within {0} ms")]
     Deadline(u128),
+    /// The deadline passed while no device that could help took works.
+    #[error("no answer within {allowed_ms} ms: {device} is paused: {reason}")]
+    DeadlinePaused {
+        allowed_ms: u128,
+        device: String,
+        reason: String,
+    },
     /// The daemon stops.
     #[error("hasherd is shutting down")]
     ShuttingDown,
@@ -50,7 +57,7 @@ impl JobError {
             Self::Cancelled => Status::Cancelled,
             Self::NotRunnable => Status::NotRunnable,
             Self::Busy(_) => Status::Busy,
-            Self::Deadline(_) => Status::Deadline,
+            Self::Deadline(_) | Self::DeadlinePaused { .. } => Status::Deadline,
             Self::ShuttingDown => Status::ShuttingDown,
             Self::NoDevice => Status::NoDevice,
             Self::DeviceGone(_) => Status::DeviceGone,

@@ -555,6 +555,37 @@ fn a_deadline_answers_a_job_that_a_device_still_holds() {
 }
 
 #[test]
+fn a_deadline_names_the_pause_only_when_no_device_could_take_the_job() {
+    let mut scheduler = Scheduler::new();
+    let mut devices = [Fake::new("sim-s3-0", TIMER), Fake::new("sim-s1-1", TIMER)];
+    for device in &mut devices {
+        device.attach(&mut scheduler);
+    }
+    let session = scheduler.open_session();
+    let mut overdue = |pauses: [Option<&str>; 2], s1_can_run| {
+        for (device, reason) in devices.iter().zip(pauses) {
+            scheduler.note_pause(device.key.unwrap(), reason.map(str::to_owned));
+        }
+        let address = (RequestId(1), 0);
+        let job = endless(Priority::Batch);
+        scheduler
+            .submit(session, address, &job, Duration::ZERO, LONG)
+            .unwrap();
+        scheduler.pull(devices[1].key.unwrap(), 1, |_| s1_can_run);
+        scheduler.expire(LONG);
+        let answer = scheduler.take_answers().remove(0);
+        answer.outcome.unwrap_err().to_string()
+    };
+    let plain = "no answer within 1000000 ms";
+    assert_eq!(overdue([None, None], true), plain);
+    assert_eq!(overdue([Some("hot"), None], true), plain);
+    assert_eq!(overdue([None, Some("hot")], true), plain);
+    let paused = format!("{plain}: sim-s3-0 is paused: hot");
+    assert_eq!(overdue([Some("hot"), Some("fan")], true), paused);
+    assert_eq!(overdue([Some("hot"), None], false), paused);
+}
+
+#[test]
 fn submitting_and_cancelling_wins_no_places_on_a_timed_device() {
     let mut scheduler = Scheduler::new();
     let mut device = Fake::new("sim-s3-0", TIMER);

@@ -29,6 +29,7 @@ impl Scheduler {
             sweep,
             bit: DeviceBit::unused(self.devices.values().map(|device| device.bit)),
             works: BTreeSet::new(),
+            paused: None,
             cancels: Vec::new(),
         };
         self.devices.insert(key, entry);
@@ -56,6 +57,13 @@ impl Scheduler {
             refused.extend((!entry.refused_by.is_empty()).then_some(*id));
         }
         self.fail_not_runnable(refused);
+    }
+
+    /// A device takes no works for this reason, or takes them again.
+    pub(crate) fn note_pause(&mut self, key: DeviceKey, reason: Option<String>) {
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.paused = reason;
+        }
     }
 
     /// Up to `room` works for a device, in fair order. `can_run` says whether it
