@@ -201,7 +201,7 @@ impl SimSpec {
     ///
     /// # Errors
     /// Those of [`Book::from_file`].
-    pub(crate) fn settings(&self) -> Result<SimSettings, DriverError> {
+    pub fn settings(&self) -> Result<SimSettings, DriverError> {
         let book = match &self.book {
             Some(path) => Book::from_file(path)?,
             None => Book::of_blocks(),

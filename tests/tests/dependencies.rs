@@ -39,6 +39,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "hasher-work",
         ],
     ),
+    ("hasher-usb-emulator", &["hasher-driver"]),
 ];
 
 /// Crates that must stay usable without a runtime, a socket or a C library, and
