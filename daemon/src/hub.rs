@@ -115,7 +115,7 @@ impl Hub {
     ) -> (SessionId, mpsc::Receiver<Answer>) {
         let (answers, receiver) = mpsc::channel(SESSION_CREDITS.into());
         let mut state = self.lock();
-        let id = state.scheduler.open_session();
+        let id = state.scheduler.open_session(report.uid);
         report.id = id.0;
         state.sessions.insert(id, SessionEntry { report, answers });
         (id, receiver)

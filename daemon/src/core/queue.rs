@@ -2,7 +2,8 @@
 //!
 //! Every session has one lane per priority. A lane's *pass* grows with each work
 //! that was sent for it, the slower the higher its priority; the lane with the
-//! smallest pass is next (stride scheduling). A lane that was empty, or had nothing
+//! smallest pass is next (stride scheduling). The sessions of one user divide the share
+//! of one session, so opening more of them wins nothing. A lane that was empty, or had nothing
 //! for the device that asked, joins at the present pass, so no right to works is
 //! saved up.
 
@@ -32,7 +33,13 @@ pub(crate) enum Offer<T> {
     /// Nothing for this device until [`FairQueue::ask_again`].
     Never,
     /// A work. The lane is charged for it.
-    Take(T, Next),
+    Take {
+        work: T,
+        next: Next,
+        /// Sessions among which the user divides one session's share: at least 1, at
+        /// most [`SESSIONS_MAX`](super::SESSIONS_MAX).
+        sharers: u64,
+    },
 }
 
 /// Where a job goes after it gave a work.
@@ -160,8 +167,12 @@ impl FairQueue {
                 if waiting.never & device.0 != 0 {
                     continue;
                 }
-                let (work, next) = match ask(waiting.job) {
-                    Offer::Take(work, next) => (work, next),
+                let (work, next, sharers) = match ask(waiting.job) {
+                    Offer::Take {
+                        work,
+                        next,
+                        sharers,
+                    } => (work, next, sharers),
                     Offer::Pass => continue,
                     Offer::Never => {
                         waiting.never |= device.0;
@@ -175,14 +186,15 @@ impl FairQueue {
                         lane.jobs.push_back(job);
                     }
                 }
-                served = Some((pass, id, work));
+                let cost = cost(id.priority) * sharers;
+                served = Some((pass, id, cost, work));
                 break 'lanes;
             }
             passed_over.push((pass, id));
         }
-        let (pass, id, work) = served?;
+        let (pass, id, cost, work) = served?;
         self.now = self.now.max(pass);
-        self.charge(pass, id, pass + cost(id.priority));
+        self.charge(pass, id, pass + cost);
         for (old, id) in passed_over {
             self.charge(old, id, pass);
         }
@@ -211,8 +223,16 @@ mod tests {
         }
     }
 
+    const fn offer<T>(work: T, next: Next) -> Offer<T> {
+        Offer::Take {
+            work,
+            next,
+            sharers: 1,
+        }
+    }
+
     fn take(queue: &mut FairQueue, next: Next) -> Option<u64> {
-        queue.pull(DeviceBit::default(), |job| Offer::Take(job.0, next))
+        queue.pull(DeviceBit::default(), |job| offer(job.0, next))
     }
 
     #[test]
@@ -264,7 +284,7 @@ mod tests {
         for _ in 0..100 {
             queue.pull(DeviceBit::default(), |job| match job.0 {
                 1 => Offer::Pass,
-                _ => Offer::Take((), Next::Back),
+                _ => offer((), Next::Back),
             });
         }
         let turns: Vec<_> = (0..20).map(|_| take(&mut queue, Next::Back)).collect();
@@ -303,7 +323,7 @@ mod tests {
             queue.pull(device, |job| {
                 asked += 1;
                 match job.0 {
-                    199 => Offer::Take((), Next::Back),
+                    199 => offer((), Next::Back),
                     _ => Offer::Never,
                 }
             });

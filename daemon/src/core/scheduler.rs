@@ -38,6 +38,8 @@ pub(crate) struct SessionCounters {
 
 #[derive(Debug, Default)]
 struct Session {
+    /// The user's number; nothing when the kernel did not tell.
+    user: Option<u32>,
     jobs: BTreeMap<(RequestId, u16), JobId>,
     counters: SessionCounters,
 }
@@ -144,10 +146,14 @@ impl Scheduler {
         self.last_id
     }
 
-    /// A new session.
-    pub(crate) fn open_session(&mut self) -> SessionId {
+    /// A new session of a user.
+    pub(crate) fn open_session(&mut self, user: Option<u32>) -> SessionId {
         let id = SessionId(self.next_id());
-        self.sessions.insert(id, Session::default());
+        let session = Session {
+            user,
+            ..Session::default()
+        };
+        self.sessions.insert(id, session);
         self.totals.sessions += 1;
         id
     }

@@ -174,7 +174,7 @@ struct Client {
 impl Client {
     fn new(scheduler: &mut Scheduler) -> Self {
         Self {
-            session: scheduler.open_session(),
+            session: scheduler.open_session(None),
             credits: Credits::new(12),
             open: HashMap::new(),
         }
@@ -393,7 +393,7 @@ fn a_thousand_jobs_delay_a_newcomer_by_at_most_two_device_batches() {
             let mut scheduler = Scheduler::new();
             let mut device = Fake::new("sim-s3-0", TIMER);
             device.attach(&mut scheduler);
-            let first = scheduler.open_session();
+            let first = scheduler.open_session(None);
             for request in 0..1000 {
                 let address = (RequestId(request), 0);
                 scheduler
@@ -406,7 +406,7 @@ fn a_thousand_jobs_delay_a_newcomer_by_at_most_two_device_batches() {
                 scheduler.done(device.works.remove(0).tag, WorkEnd::Timer);
                 device.pull(&mut scheduler, 300);
             }
-            let second = scheduler.open_session();
+            let second = scheduler.open_session(None);
             let mut request = endless(newcomer);
             request.job.rolls = 0;
             scheduler
@@ -425,9 +425,40 @@ fn a_thousand_jobs_delay_a_newcomer_by_at_most_two_device_batches() {
 }
 
 #[test]
+fn a_user_gains_nothing_by_opening_more_sessions() {
+    let mut scheduler = Scheduler::new();
+    let mut device = Fake::new("sim-s3-0", TIMER);
+    device.attach(&mut scheduler);
+    let mut open = |user, jobs| {
+        let session = scheduler.open_session(Some(user));
+        for request in 0..jobs {
+            let address = (RequestId(request), 0);
+            let job = endless(Priority::Batch);
+            scheduler
+                .submit(session, address, &job, Duration::ZERO, LONG)
+                .unwrap();
+        }
+        session
+    };
+    let many: Vec<SessionId> = (0..15).map(|_| open(1, 3)).collect();
+    let idle = open(1, 0);
+    let one = open(2, 1);
+    for _ in 0..3000 {
+        assert_eq!(device.pull(&mut scheduler, 1), 1);
+        scheduler.done(device.works.remove(0).tag, WorkEnd::Timer);
+    }
+    let works = |session| scheduler.session_counters(session).works;
+    assert!((1490..=1510).contains(&works(one)), "{}", works(one));
+    for session in many {
+        assert!((95..=105).contains(&works(session)), "{}", works(session));
+    }
+    assert_eq!(works(idle), 0);
+}
+
+#[test]
 fn jobs_wait_for_a_device_through_the_grace_time_and_then_fail() {
     let mut scheduler = Scheduler::new();
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let address = (RequestId(1), 0);
     let request = endless(Priority::Batch);
     let submit = |scheduler: &mut Scheduler, now| {
@@ -469,7 +500,7 @@ fn a_work_that_no_device_can_run_fails_only_when_each_has_refused_it() {
     let mut s1 = Fake::new("sim-s1-0", TIMER);
     s3.attach(&mut scheduler);
     s1.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let submit = |scheduler: &mut Scheduler, request| {
         let address = (RequestId(request), 0);
         let job = endless(Priority::Batch);
@@ -500,7 +531,7 @@ fn a_work_that_a_device_cannot_run_is_offered_to_it_once() {
     let mut s1 = Fake::new("sim-s1-0", TIMER);
     s3.attach(&mut scheduler);
     s1.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let job = endless(Priority::Batch);
     for request in 0..50 {
         let address = (RequestId(request), 0);
@@ -525,7 +556,7 @@ fn a_deadline_answers_a_job_that_a_device_still_holds() {
     let mut scheduler = Scheduler::new();
     let mut device = Fake::new("sim-s3-0", TIMER);
     device.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let deadline = Duration::from_millis(1500);
     scheduler
         .submit(
@@ -561,7 +592,7 @@ fn a_deadline_names_the_pause_only_when_no_device_could_take_the_job() {
     for device in &mut devices {
         device.attach(&mut scheduler);
     }
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let mut overdue = |pauses: [Option<&str>; 2], s1_can_run| {
         for (device, reason) in devices.iter().zip(pauses) {
             scheduler.note_pause(device.key.unwrap(), reason.map(str::to_owned));
@@ -590,7 +621,7 @@ fn submitting_and_cancelling_wins_no_places_on_a_timed_device() {
     let mut scheduler = Scheduler::new();
     let mut device = Fake::new("sim-s3-0", TIMER);
     device.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let mut sent = 0;
     for _ in 0..100 {
         scheduler
@@ -619,7 +650,7 @@ fn a_counting_device_says_how_far_it_came_before_the_answer_leaves() {
         },
     );
     device.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let mut rng = Rng::new(1);
     let request = loop {
         let mut request = job(&mut rng);
@@ -657,7 +688,7 @@ fn a_long_range_holds_up_no_other_job_of_its_session() {
     };
     let mut cpu = Fake::new("cpu-0", sweep);
     cpu.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let mut submit = |request, job: &JobRequest| {
         let address = (RequestId(request), 0);
         scheduler
@@ -689,7 +720,7 @@ fn a_narrow_range_goes_to_the_device_that_counts_while_there_is_one() {
     );
     board.attach(&mut scheduler);
     cpu.attach(&mut scheduler);
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let submit = |scheduler: &mut Scheduler, request, nonces: u32| {
         let address = (RequestId(request), 0);
         let mut job = endless(Priority::Batch);
@@ -716,7 +747,7 @@ fn a_narrow_range_goes_to_the_device_that_counts_while_there_is_one() {
 #[test]
 fn a_job_out_of_bounds_is_refused_with_its_reason() {
     let mut scheduler = Scheduler::new();
-    let session = scheduler.open_session();
+    let session = scheduler.open_session(None);
     let mut request = endless(Priority::Batch);
     request.job.rolls = SearchJob::MAX_ROLLS + 1;
     let refused = scheduler.submit(session, (RequestId(1), 0), &request, Duration::ZERO, LONG);

@@ -1,16 +1,16 @@
 //! The devices' side: attaching, pulling, and what becomes of works.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use hasher_driver::{DeviceWork, Sweep, WorkEnd, WorkTag};
 use hasher_wire::ComputedBy;
 use hasher_work::{Digest, Nonce, Work};
 
-use super::{DeviceEntry, DeviceKey, Presence, Scheduler, WorkEntry};
+use super::{DeviceEntry, DeviceKey, Presence, Scheduler, Session, WorkEntry};
 use crate::core::job::{Piece, Verdict};
 use crate::core::limits::TIMED_WORKS_MAX;
-use crate::core::queue::{DeviceBit, JobId, Next, Offer};
+use crate::core::queue::{DeviceBit, JobId, Next, Offer, SessionId};
 use crate::core::status::JobError;
 
 impl Scheduler {
@@ -119,7 +119,11 @@ impl Scheduler {
                 } else {
                     Next::Leave
                 };
-                Offer::Take((id, entry.lane.session, piece, work), next)
+                Offer::Take {
+                    sharers: sharers(&self.sessions, entry.lane.session),
+                    work: (id, entry.lane.session, piece, work),
+                    next,
+                }
             });
             let Some((id, session, piece, work)) = given else {
                 break;
@@ -261,4 +265,14 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Sessions of a session's user, itself included, that want works now. At most
+/// [`SESSIONS_MAX`](crate::core::SESSIONS_MAX) are looked at.
+fn sharers(sessions: &HashMap<SessionId, Session>, id: SessionId) -> u64 {
+    let user = sessions.get(&id).and_then(|session| session.user);
+    let wanting = sessions
+        .values()
+        .filter(|session| session.user == user && !session.jobs.is_empty());
+    wanting.count() as u64
 }
