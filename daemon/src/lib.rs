@@ -19,6 +19,7 @@ mod link;
 mod listener;
 mod manager;
 mod notify;
+mod places;
 mod session;
 mod subscription;
 #[cfg(test)]

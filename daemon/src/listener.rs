@@ -1,7 +1,7 @@
 //! The socket: taken over from systemd or bound here, and its clients let in.
 //!
 //! Owns the listening socket and, when it bound one, the file. It decides who gets a
-//! session by number only; who may open the file is decided by its mode and group.
+//! session by number only (see [`places`](crate::places)); who may open the file is decided by its mode and group.
 //! Called by [`run`](crate::run()).
 
 use std::fs::{DirBuilder, Permissions};
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::core::SESSIONS_MAX;
 use crate::hub::Hub;
+use crate::places::Places;
 use crate::session::{self, Peer};
 
 /// Name of our socket among those that systemd passes (`FileDescriptorName=`).
@@ -154,13 +154,14 @@ impl Listener {
 
     /// Lets clients in until `stop`; then no new ones come and the file is gone.
     pub(crate) async fn run(self, hub: Arc<Hub>, sessions: TaskTracker, stop: CancellationToken) {
+        let places = Places::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &hub, &sessions, &stop).await,
+                Ok((stream, _)) => admit(stream, &places, &hub, &sessions, &stop).await,
                 Err(error) => {
                     warn!(%error, "cannot accept a client");
                     tokio::time::sleep(ACCEPT_REST).await;
@@ -173,6 +174,7 @@ impl Listener {
 
 async fn admit(
     stream: UnixStream,
+    places: &Places,
     hub: &Arc<Hub>,
     sessions: &TaskTracker,
     stop: &CancellationToken,
@@ -184,15 +186,18 @@ async fn admit(
             pid: peer.pid(),
         },
     );
-    if sessions.len() >= SESSIONS_MAX {
-        warn!(
-            uid = peer.uid,
-            pid = peer.pid,
-            "client refused: too many sessions"
-        );
-        return session::turn_away(stream).await;
-    }
-    sessions.spawn(session::serve(stream, peer, Arc::clone(hub), stop.clone()));
+    let place = match places.take(peer.uid) {
+        Ok(place) => place,
+        Err(full) => {
+            warn!(uid = peer.uid, pid = peer.pid, reason = %full, "client refused");
+            return session::turn_away(stream, full).await;
+        }
+    };
+    let session = session::serve(stream, peer, Arc::clone(hub), stop.clone());
+    sessions.spawn(async move {
+        session.await;
+        drop(place);
+    });
 }
 
 /// Removes a socket file that nobody listens on.

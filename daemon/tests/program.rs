@@ -114,23 +114,37 @@ struct Client {
 
 impl Client {
     fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let incoming = BytesMut::new();
-        let mut client = Self { stream, incoming };
-        client.send(&Frame::Hello(Hello {
-            min: Version::OLDEST,
-            max: Version::NEWEST,
-            name: "program test".into(),
-        }));
+        let mut client = Self::connect_silently(socket);
+        assert!(client.try_hello());
         assert!(matches!(client.next(), Some(Frame::Welcome(_))));
         client
     }
 
+    /// Connects and says nothing.
+    fn connect_silently(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let incoming = BytesMut::new();
+        Self { stream, incoming }
+    }
+
+    /// Says Hello, unless the daemon has closed the connection.
+    fn try_hello(&mut self) -> bool {
+        self.try_send(&Frame::Hello(Hello {
+            min: Version::OLDEST,
+            max: Version::NEWEST,
+            name: "program test".into(),
+        }))
+    }
+
     fn send(&mut self, frame: &Frame) {
+        assert!(self.try_send(frame), "the daemon closed the connection");
+    }
+
+    fn try_send(&mut self, frame: &Frame) -> bool {
         let mut bytes = BytesMut::new();
         Codec.encode(frame, &mut bytes).unwrap();
-        self.stream.write_all(&bytes).unwrap();
+        self.stream.write_all(&bytes).is_ok()
     }
 
     fn next(&mut self) -> Option<Frame> {
@@ -206,6 +220,26 @@ fn block_0_is_found_and_sigterm_answers_everyone_before_the_end() {
     assert_eq!(client.next(), None);
     assert!(hasherd.end().success());
     assert!(!hasherd.socket.exists());
+}
+
+#[test]
+fn one_user_gets_sixteen_places_and_one_back_for_each_that_it_leaves() {
+    let hasherd = Hasherd::start(&[]);
+    let mut clients: Vec<Client> = (0..16).map(|_| Client::connect(&hasherd.socket)).collect();
+    let mut refused = Client::connect_silently(&hasherd.socket);
+    let Some(Frame::Goodbye(goodbye)) = refused.next() else {
+        panic!("there is no place for it")
+    };
+    assert_eq!(goodbye.status, Some(Status::Busy));
+    let expected = "hasherd serves 16 clients of one user at once";
+    assert_eq!(&*goodbye.message, expected);
+    clients.pop();
+    // The daemon sees the end of the one before or after it accepts the other.
+    let is_admitted = (0..10_000).any(|_| {
+        let mut client = Client::connect_silently(&hasherd.socket);
+        client.try_hello() && matches!(client.next(), Some(Frame::Welcome(_)))
+    });
+    assert!(is_admitted);
 }
 
 #[test]

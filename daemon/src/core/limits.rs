@@ -11,6 +11,10 @@ pub(crate) const SESSION_CREDITS: u16 = hasher_wire::MAX_JOBS as u16;
 /// daemon's memory; a machine has far fewer programs that hash.
 pub(crate) const SESSIONS_MAX: usize = 64;
 
+/// Sessions of one user at once: more programs than anyone runs side by side, and a
+/// quarter of all, so that no user can lock the others out alone.
+pub(crate) const USER_SESSIONS_MAX: usize = 16;
+
 /// Devices at once; an answer can name as many.
 pub(crate) const DEVICES_MAX: usize = hasher_wire::MAX_COMPUTED_BY;
 

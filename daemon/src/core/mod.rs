@@ -24,6 +24,7 @@ mod status;
 
 pub(crate) use limits::{
     Credits, DEADLINE_DEFAULT, DEADLINE_MAX, DEVICES_MAX, SESSION_CREDITS, SESSIONS_MAX,
+    USER_SESSIONS_MAX,
 };
 pub(crate) use queue::SessionId;
 pub(crate) use scheduler::{Answer, DeviceKey, Scheduler};

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::End;
 use crate::error_text::one_line;
 use crate::link::{Io, Link};
+use crate::places::Full;
 
 /// A client says Hello within this time or is dropped; its library does so at once.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,11 +19,11 @@ pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Tells a client that there is no place for it.
-pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S) {
+pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S, full: Full) {
     let mut link = Link::new(stream);
     link.push(&Frame::Goodbye(Goodbye {
         status: Some(Status::Busy),
-        message: "hasherd serves as many clients as it can".into(),
+        message: full.to_string().into(),
     }));
     let _ = timeout(FAREWELL_TIMEOUT, link.flush()).await;
 }
