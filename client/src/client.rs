@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{Dial, open};
-use crate::desk::{COMMANDS_MAX, Command, Desk};
+use crate::desk::{COMMANDS_MAX, Command, Desk, Notice, REQUESTS_MAX, Requests};
 use crate::ledger::{Key, Ledger, Work, message_bytes, messages_bytes_max, messages_max};
 use crate::link::Link;
 use crate::{
@@ -62,7 +62,8 @@ impl Client {
         let hello = builder.hello();
         let opened = open(&mut dial, &hello, builder.connect_timeout).await?;
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-        let (cancels_in, cancels) = mpsc::unbounded_channel();
+        let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
+        let (notices_in, notices) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (session, session_out) = watch::channel(opened.session.clone());
         let link = Link {
@@ -72,16 +73,18 @@ impl Client {
             retry: builder.retry,
             desk: Desk {
                 ledger: Ledger::new(builder.retry, events.clone()),
+                requests,
                 commands,
-                cancels,
+                notices,
             },
             session,
         };
         tokio::spawn(link.run(opened));
         Ok(Self {
             handle: Handle {
+                requests: requests_in,
                 commands: commands_in,
-                cancels: cancels_in,
+                notices: notices_in,
                 next_key: Arc::default(),
                 events,
                 session: session_out,
@@ -302,17 +305,12 @@ impl Client {
     }
 
     /// Says Goodbye and ends; open requests of all clones fail with
-    /// [`ClientError::Ended`]. Waits until the last frame has left, at most a second.
+    /// [`ClientError::Ended`]. Waits until the last frame has left, at most a second,
+    /// whatever else waits in this client or for the daemon.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
-        if self
-            .handle
-            .commands
-            .send(Command::Close { done })
-            .await
-            .is_ok()
-        {
-            // An error means that it has ended already.
+        // An error means that it has ended already.
+        if self.handle.notices.send(Notice::Close { done }).is_ok() {
             _ = closed.await;
         }
     }
@@ -329,9 +327,7 @@ impl Client {
         let (reply, answer) = oneshot::channel();
         let deadline = deadline(self.options);
         let asking = async {
-            self.handle
-                .submit(first, vec![work(reply)], deadline)
-                .await?;
+            self.handle.ask(first, work(reply), deadline).await?;
             answer.await.unwrap_or(Err(ClientError::Ended))
         };
         let result = asking.await;
@@ -348,8 +344,9 @@ pub(crate) fn deadline(options: SearchOptions) -> Instant {
 /// What tickets, streams and subscriptions hold of their client.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
+    requests: mpsc::Sender<Requests>,
     commands: mpsc::Sender<Command>,
-    cancels: mpsc::UnboundedSender<Range<Key>>,
+    notices: mpsc::UnboundedSender<Notice>,
     next_key: Arc<AtomicU64>,
     events: broadcast::Sender<Result<EventBody, ClientError>>,
     session: watch::Receiver<Session>,
@@ -368,15 +365,29 @@ impl Handle {
         }
     }
 
+    /// Waits for a place in this client, at most until `deadline`.
     async fn submit(
         &self,
         first: Key,
         works: Vec<Work>,
         deadline: Instant,
     ) -> Result<(), ClientError> {
-        let command = Command::Submit {
+        let requests = Requests {
             first,
             works,
+            deadline,
+        };
+        send_until(&self.requests, requests, deadline).await
+    }
+
+    /// One request; a free one passes those that wait for a credit.
+    async fn ask(&self, key: Key, work: Work, deadline: Instant) -> Result<(), ClientError> {
+        if work.needs_credit() {
+            return self.submit(key, vec![work], deadline).await;
+        }
+        let command = Command::Ask {
+            key,
+            work,
             deadline,
         };
         self.send(command, deadline).await
@@ -388,11 +399,19 @@ impl Handle {
         command: Command,
         deadline: Instant,
     ) -> Result<(), ClientError> {
-        match timeout_at(deadline, self.commands.send(command)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(ClientError::Ended),
-            Err(_) => Err(ClientError::deadline()),
-        }
+        send_until(&self.commands, command, deadline).await
+    }
+}
+
+async fn send_until<T>(
+    channel: &mpsc::Sender<T>,
+    message: T,
+    deadline: Instant,
+) -> Result<(), ClientError> {
+    match timeout_at(deadline, channel.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(ClientError::Ended),
+        Err(_) => Err(ClientError::deadline()),
     }
 }
 
@@ -422,8 +441,9 @@ impl Interest {
 impl Drop for Interest {
     fn drop(&mut self) {
         if !self.is_settled && !self.keys.is_empty() {
+            let notice = Notice::Cancel(self.keys.clone());
             // A link that has ended has nothing to cancel.
-            _ = self.handle.cancels.send(self.keys.clone());
+            _ = self.handle.notices.send(notice);
         }
     }
 }

@@ -15,15 +15,25 @@ use crate::ledger::{Key, Ledger, OUT_BYTES_MAX, Work};
 /// this many times 60 KiB may wait.
 pub(crate) const COMMANDS_MAX: usize = 32;
 
+/// Groups of requests on their way to the link; the ledger is their real queue.
+pub(crate) const REQUESTS_MAX: usize = 32;
+
 /// Time to sleep when nothing is due; waking once more is harmless.
 const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
-/// What handles ask of the link.
+/// Requests that need a credit of the daemon, with keys from `first` on.
+pub(crate) struct Requests {
+    pub(crate) first: Key,
+    pub(crate) works: Vec<Work>,
+    pub(crate) deadline: Instant,
+}
+
+/// What handles ask of the link that needs no credit, or has one already.
 pub(crate) enum Command {
-    /// Requests with keys from `first` on.
-    Submit {
-        first: Key,
-        works: Vec<Work>,
+    /// A request that is free.
+    Ask {
+        key: Key,
+        work: Work,
         deadline: Instant,
     },
     /// Bytes of a digest stream.
@@ -37,6 +47,12 @@ pub(crate) enum Command {
         /// Dead when the subscription was dropped before this arrived.
         life: Weak<()>,
     },
+}
+
+/// What callers say without waiting.
+pub(crate) enum Notice {
+    /// Nobody waits for these any more.
+    Cancel(Range<Key>),
     /// Say Goodbye, end, and tell.
     Close { done: oneshot::Sender<()> },
 }
@@ -53,35 +69,43 @@ impl End {
     }
 }
 
+/// Three channels, because what fills one must not hold up another: a stream that
+/// has its credit has to go on when the ledger is full, and a close always.
 pub(crate) struct Desk {
     pub(crate) ledger: Ledger,
+    /// Read while the ledger has room and the socket takes frames.
+    pub(crate) requests: mpsc::Receiver<Requests>,
+    /// Read while the socket takes frames. The ledger keeps at most one thing for
+    /// each caller that waits for a status or holds a subscription.
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Unbounded because a drop cannot wait. It holds at most one message for each
-    /// ticket, stream or subscription, and those came through `commands`.
-    pub(crate) cancels: mpsc::UnboundedReceiver<Range<Key>>,
+    /// Always read. Unbounded because a drop cannot wait: it holds at most one
+    /// message for each handle, ticket, stream, subscription or waiting caller.
+    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
 }
 
 /// Something for [`Desk::take`].
 pub(crate) enum News {
-    /// A command; nothing when every handle has gone.
-    Command(Option<Command>),
-    /// Nobody waits for these any more.
-    Cancel(Range<Key>),
+    Requests(Requests),
+    Command(Command),
+    /// Nothing when every handle has gone.
+    Notice(Option<Notice>),
     /// Something is due.
     Time,
 }
 
 impl Desk {
-    /// The next thing that callers do or that time brings. Commands are left alone
-    /// while `is_full` or the ledger has no room. Cancel-safe.
+    /// The next thing that callers do or that time brings. Requests and commands are
+    /// left alone while `is_full`, requests also while the ledger has no room.
+    /// Cancel-safe.
     pub(crate) async fn wait(&mut self, is_full: bool) -> News {
         let wake = self.ledger.next_wake();
         let wake = wake.unwrap_or_else(|| Instant::now() + NOTHING_DUE);
         tokio::select! {
-            command = self.commands.recv(), if !is_full && self.ledger.has_room() => {
-                News::Command(command)
+            Some(requests) = self.requests.recv(), if !is_full && self.ledger.has_room() => {
+                News::Requests(requests)
             }
-            Some(keys) = self.cancels.recv() => News::Cancel(keys),
+            Some(command) = self.commands.recv(), if !is_full => News::Command(command),
+            notice = self.notices.recv() => News::Notice(notice),
             () = sleep_until(wake) => News::Time,
         }
     }
@@ -90,52 +114,65 @@ impl Desk {
     /// `Some` when the callers are done.
     pub(crate) fn take(&mut self, news: News, out: &mut BytesMut) -> Option<End> {
         match news {
+            News::Requests(requests) => self.take_requests(requests),
             News::Command(command) => self.take_commands(command, out),
-            News::Cancel(keys) => {
-                self.take_cancels(keys, out);
-                None
-            }
+            News::Notice(notice) => return self.take_notices(notice, out),
             // The link ticks in every turn.
-            News::Time => None,
+            News::Time => {}
+        }
+        None
+    }
+
+    /// Takes these requests and the others that wait, as far as there is room.
+    fn take_requests(&mut self, first: Requests) {
+        let mut next = Some(first);
+        while let Some(requests) = next {
+            for (key, work) in (requests.first..).zip(requests.works) {
+                self.ledger.submit(key, work, requests.deadline);
+            }
+            if !self.ledger.has_room() {
+                return;
+            }
+            next = self.requests.try_recv().ok();
         }
     }
 
     /// Takes this command and the others that wait, as far as there is room.
-    fn take_commands(&mut self, first: Option<Command>, out: &mut BytesMut) -> Option<End> {
-        let mut next = first;
-        loop {
-            match next {
-                None => return Some(End(None)),
-                Some(Command::Close { done }) => return Some(End(Some(done))),
-                Some(Command::Submit {
-                    first,
-                    works,
+    fn take_commands(&mut self, first: Command, out: &mut BytesMut) {
+        let mut next = Some(first);
+        while let Some(command) = next {
+            match command {
+                Command::Ask {
+                    key,
+                    work,
                     deadline,
-                }) => {
-                    for (key, work) in (first..).zip(works) {
-                        self.ledger.submit(key, work, deadline);
-                    }
-                }
-                Some(Command::Chunk { key, data }) => self.ledger.chunk(key, data, out),
-                Some(Command::Finish { key, deadline }) => self.ledger.finish(key, deadline, out),
-                Some(Command::Subscribe { key, topics, life }) => {
+                } => self.ledger.submit(key, work, deadline),
+                Command::Chunk { key, data } => self.ledger.chunk(key, data, out),
+                Command::Finish { key, deadline } => self.ledger.finish(key, deadline, out),
+                Command::Subscribe { key, topics, life } => {
                     if life.strong_count() > 0 {
                         self.ledger.subscribe(key, topics, out);
                     }
                 }
             }
-            if out.len() >= OUT_BYTES_MAX || !self.ledger.has_room() {
-                return None;
+            if out.len() >= OUT_BYTES_MAX {
+                return;
             }
-            next = Some(self.commands.try_recv().ok()?);
+            next = self.commands.try_recv().ok();
         }
     }
 
-    fn take_cancels(&mut self, first: Range<Key>, out: &mut BytesMut) {
+    /// Takes this notice and the others that wait.
+    fn take_notices(&mut self, first: Option<Notice>, out: &mut BytesMut) -> Option<End> {
         let now = Instant::now();
-        self.ledger.cancel(first, now, out);
-        while let Ok(keys) = self.cancels.try_recv() {
-            self.ledger.cancel(keys, now, out);
+        let mut next = first;
+        loop {
+            match next {
+                None => return Some(End(None)),
+                Some(Notice::Close { done }) => return Some(End(Some(done))),
+                Some(Notice::Cancel(keys)) => self.ledger.cancel(keys, now, out),
+            }
+            next = Some(self.notices.try_recv().ok()?);
         }
     }
 }

@@ -35,8 +35,8 @@ use crate::{ClientError, DigestAnswer, Retry, SearchAnswer, Session, StreamAnswe
 
 pub(crate) use self::send::{OUT_BYTES_MAX, message_bytes, messages_bytes_max, messages_max};
 
-/// Requests that may wait for credit before the link takes no more from callers,
-/// who then wait in turn. A batch is taken whole, so one may stand above it.
+/// Requests that may be open before the link takes no more from callers, who then
+/// wait in turn. A batch is taken whole, so one may stand above it.
 const WAITING_MAX: usize = 8192;
 
 /// What the daemon has beyond a deadline to say that it passed; then it hangs.
@@ -112,6 +112,11 @@ impl Work {
             Self::Stream { .. } => Kind::Stream,
             Self::Status { .. } => Kind::Status,
         }
+    }
+
+    /// Whether it has to wait until the daemon grants it a place.
+    pub(crate) const fn needs_credit(&self) -> bool {
+        self.kind().needs_credit()
     }
 
     /// Whether nobody waits for the answer any more.
@@ -197,7 +202,7 @@ impl Ledger {
         }
     }
 
-    /// Whether callers may hand in more.
+    /// Whether callers may hand in more requests that need a credit.
     pub(crate) fn has_room(&self) -> bool {
         self.items.len() < WAITING_MAX
     }
@@ -374,7 +379,7 @@ impl Ledger {
     fn wait(&mut self, key: Key, mut item: Item) {
         item.state = State::Waiting;
         self.deadlines.insert((item.deadline, key));
-        if item.work.kind().needs_credit() {
+        if item.work.needs_credit() {
             self.waiting.insert(key);
         } else {
             self.waiting_free.insert(key);

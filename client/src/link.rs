@@ -2,7 +2,7 @@
 //!
 //! It owns the stream and the desk with its [`Ledger`], moves bytes between them,
 //! and reconnects. It decides nothing about requests. Callers reach it through the
-//! desk's two channels; it ends when every handle is gone or one asks for it.
+//! desk's channels; it ends when every handle is gone or one asks for it.
 //!
 //! Reading and writing happen in one task, so that no state is shared: both are
 //! cancel-safe, whatever is ready first is done first, and everything that became

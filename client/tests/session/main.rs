@@ -7,6 +7,7 @@ mod blocking;
 mod digest;
 mod golden;
 mod peer;
+mod pressure;
 mod recovery;
 mod search;
 mod subscription;
