@@ -21,6 +21,7 @@ mod manager;
 mod notify;
 mod places;
 mod session;
+mod socket_file;
 mod subscription;
 #[cfg(test)]
 mod test_device;

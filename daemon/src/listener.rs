@@ -1,13 +1,12 @@
 //! The socket: taken over from systemd or bound here, and its clients let in.
 //!
-//! Owns the listening socket and, when it bound one, the file. It decides who gets a
+//! Owns the listening socket. It decides who gets a
 //! session by number only (see [`places`](crate::places)); who may open the file is decided by its mode and group.
 //! Called by [`run`](crate::run()).
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use tracing::{info, warn};
 use crate::hub::Hub;
 use crate::places::Places;
 use crate::session::{self, Peer};
+use crate::socket_file::SocketFile;
 
 /// Name of our socket among those that systemd passes (`FileDescriptorName=`).
 const ACTIVATED_NAME: &str = "jobs";
@@ -72,15 +72,6 @@ pub struct Listener {
     listener: UnixListener,
     /// Removed when the listener is dropped; nothing when systemd owns it.
     file: Option<SocketFile>,
-}
-
-#[derive(Debug)]
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 impl Listener {
@@ -138,17 +129,16 @@ impl Listener {
             let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
             made.map_err(io("create the folder of"))?;
         }
-        remove_stale(path)?;
-        let listener = UnixListener::bind(path).map_err(io("bind"))?;
-        let file = Some(SocketFile(path.to_owned()));
         let mode = if is_system {
             SYSTEM_SOCKET_MODE
         } else {
             USER_SOCKET_MODE
         };
-        std::fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(io("set the mode of"))?;
+        let (listener, file) = SocketFile::bind(path, mode)?;
+        listener.set_nonblocking(true).map_err(io("watch"))?;
+        let listener = UnixListener::from_std(listener).map_err(io("watch"))?;
         info!(path = %path.display(), "socket bound");
+        let file = Some(file);
         Ok(Self { listener, file })
     }
 
@@ -200,36 +190,10 @@ async fn admit(
     });
 }
 
-/// Removes a socket file that nobody listens on.
-fn remove_stale(path: &Path) -> Result<(), ListenError> {
-    let io = |action| {
-        let path = path.to_owned();
-        move |source| ListenError::Io {
-            action,
-            path,
-            source,
-        }
-    };
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io("look at")(error)),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(ListenError::NotASocket(path.to_owned()));
-        }
-        Ok(_) => {}
-    }
-    match StdUnixStream::connect(path) {
-        Ok(_) => Err(ListenError::InUse(path.to_owned())),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            info!(path = %path.display(), "stale socket removed");
-            std::fs::remove_file(path).map_err(io("remove the stale"))
-        }
-        Err(error) => Err(io("connect to")(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn path(folder: &tempfile::TempDir) -> PathBuf {

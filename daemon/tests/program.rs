@@ -304,7 +304,7 @@ fn bad_arguments_end_with_one_clear_error_and_a_hint() {
         (
             vec!["--socket".as_ref(), "/proc/hasherd.sock".as_ref()],
             1,
-            "cannot bind",
+            "cannot open the lock",
         ),
     ];
     for (arguments, code, text) in cases {
