@@ -30,7 +30,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(200);
 
 /// Sockets of users: nobody else.
 const USER_SOCKET_MODE: u32 = 0o600;
-/// The system's socket without systemd: root's group, until someone changes it.
+/// The system's socket without systemd: the file's group may open it too. That is the
+/// folder's if the folder says so (`systemd/hasher-tmpfiles.conf`), else the daemon's.
 const SYSTEM_SOCKET_MODE: u32 = 0o660;
 
 /// Why there is no socket.
@@ -107,7 +108,7 @@ impl Listener {
     }
 
     /// Binds `path`. A socket file that nobody listens on any more is replaced; a
-    /// missing folder is made for this user only. `is_system` lets root's group in.
+    /// missing folder is made for this user only. `is_system` lets the file's group in.
     /// Call it inside the runtime.
     ///
     /// # Errors
@@ -192,7 +193,8 @@ async fn admit(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -210,6 +212,21 @@ mod tests {
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_systems_socket_is_for_the_group_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        // Only root may give a folder to a group that it is not in.
+        let group = rustix::process::geteuid().is_root().then_some(4242);
+        std::os::unix::fs::chown(folder.path(), None, group).unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o2755)).unwrap();
+        let path = folder.path().join("hasherd.sock");
+        let _listener = Listener::bind(&path, true).unwrap();
+        let socket = std::fs::metadata(&path).unwrap();
+        assert_eq!(socket.permissions().mode() & 0o777, 0o660);
+        let folder = std::fs::metadata(folder.path()).unwrap();
+        assert_eq!(socket.gid(), group.unwrap_or(folder.gid()));
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error:#}");
             let listen = error.downcast_ref::<ListenError>();
-            if let Some(hint) = listen.and_then(hint) {
+            if let Some(hint) = listen.and_then(|error| hint(error, is_system())) {
                 eprintln!("  hint: {hint}");
             }
             match listen {
@@ -177,13 +177,17 @@ fn user_id(users: &str, name: &str) -> Option<u32> {
 }
 
 /// What a person can do about it.
-fn hint(error: &ListenError) -> Option<&'static str> {
+fn hint(error: &ListenError, is_system: bool) -> Option<&'static str> {
     match error {
         ListenError::InUse(_) => Some("stop it first, or choose another --socket"),
         ListenError::NotASocket(_) => Some("move it away, or choose another --socket"),
         ListenError::NotActivated => {
             Some("the socket unit needs ListenStream= and FileDescriptorName=jobs")
         }
+        error if error.is_permission() && is_system => Some(
+            "let root run `systemd-tmpfiles --create`, so that the folder belongs to hasherd, \
+             or start the socket unit",
+        ),
         error if error.is_permission() => {
             Some("choose a --socket in a folder of yours, or run as user hasherd")
         }
@@ -198,6 +202,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_daemons_own_user_is_not_told_to_become_itself() {
+        let error = ListenError::Io {
+            action: "bind",
+            path: "/run/hasher/hasherd.sock".into(),
+            source: std::io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(hint(&error, false).unwrap().contains("run as user hasherd"));
+        let of_system = hint(&error, true).unwrap();
+        assert!(
+            of_system.contains("systemd-tmpfiles --create"),
+            "{of_system}"
+        );
+        assert!(!of_system.contains("as user hasherd"), "{of_system}");
     }
 
     #[test]
