@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,8 @@ use crate::socket_file::SocketFile;
 
 /// Name of our socket among those that systemd passes (`FileDescriptorName=`).
 const ACTIVATED_NAME: &str = "jobs";
+/// Where systemd names them, separated by colons.
+const ACTIVATED_NAMES_VARIABLE: &str = "LISTEN_FDNAMES";
 
 /// Rest after a failed `accept` (no free descriptors), which would fail again at
 /// once.
@@ -83,18 +86,17 @@ impl Listener {
     /// [`ListenError::NotActivated`] when what was passed is not that socket.
     pub fn from_systemd() -> Result<Option<Self>, ListenError> {
         let passed = |_| ListenError::NotActivated;
-        let names: Vec<String> = sd_notify::listen_fds_with_names()
-            .map_err(passed)?
-            .map(|(_, name)| name)
-            .collect();
-        if names.is_empty() {
+        let mut sockets = ListenFd::from_env();
+        if sockets.len() == 0 {
             return Ok(None);
         }
+        // The names stand in the order of the sockets; the library leaves them to us.
+        let names = std::env::var(ACTIVATED_NAMES_VARIABLE).unwrap_or_default();
         let index = names
-            .iter()
+            .split(':')
             .position(|name| name == ACTIVATED_NAME)
             .ok_or(ListenError::NotActivated)?;
-        let listener = listenfd::ListenFd::from_env()
+        let listener = sockets
             .take_unix_listener(index)
             .map_err(passed)?
             .ok_or(ListenError::NotActivated)?;

@@ -39,17 +39,18 @@ impl Hasherd {
     }
 
     /// Starts it as systemd does for the first client of a socket unit.
-    fn start_activated(arguments: &[&str], fd_name: &str) -> Self {
+    fn start_activated(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("activated.sock");
         let listener: OwnedFd = UnixListener::bind(&socket).unwrap().into();
         let mut command = Command::new("sh");
         command
             .arg("-c")
-            .arg(r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0"#)
+            // Two sockets, as a unit with another ListenStream= would pass.
+            .arg(r#"LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" "$@" 3</dev/null 4<&0"#)
             .arg(env!("CARGO_BIN_EXE_hasherd"))
             .args(arguments)
-            .env("LISTEN_FDNAMES", fd_name)
+            .env("LISTEN_FDNAMES", "other:jobs")
             .stdin(Stdio::from(listener));
         Self::spawn(command, socket, folder)
     }
@@ -252,11 +253,26 @@ fn ctrl_c_ends_an_idle_daemon_without_devices() {
 
 #[test]
 fn a_socket_that_systemd_passes_is_used_and_left_in_place() {
-    let mut hasherd = Hasherd::start_activated(&["--device", "cpu,threads=1"], "jobs");
+    let mut hasherd = Hasherd::start_activated(&["--device", "cpu,threads=1"]);
     Client::connect(&hasherd.socket).assert_finds_block_0();
     hasherd.signal(Signal::TERM);
     assert!(hasherd.end().success());
     assert!(hasherd.socket.exists(), "systemd removes it");
+}
+
+#[test]
+fn sockets_that_were_passed_to_another_process_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("own.sock");
+    let mut command = hasherd();
+    command
+        .envs([("LISTEN_PID", "1"), ("LISTEN_FDS", "1")])
+        .env("LISTEN_FDNAMES", "jobs")
+        .env("HASHER_SOCKET", &socket);
+    let mut hasherd = Hasherd::spawn(command, socket, folder);
+    drop(Client::connect(&hasherd.socket));
+    hasherd.signal(Signal::TERM);
+    assert!(hasherd.end().success());
 }
 
 #[test]
