@@ -59,7 +59,10 @@ impl Gate {
             Some(PauseReason::Hot(_) | PauseReason::FanStopped) => RESUME_CELSIUS + 1,
             _ => PAUSE_CELSIUS,
         };
-        let must_turn = layout == Layout::S3 || hottest >= S1_FAN_TURNS_CELSIUS;
+        // A fan that failed once must be seen turning again, however cool the board:
+        // otherwise one that is dead would be tried again at every cooling.
+        let has_stood = self.shut == Some(PauseReason::FanStopped);
+        let must_turn = layout == Layout::S3 || hottest >= S1_FAN_TURNS_CELSIUS || has_stood;
         if must_turn && a_fan_stands(layout, status) {
             Some(PauseReason::FanStopped)
         } else if hottest >= limit {
@@ -133,6 +136,10 @@ mod tests {
         assert_eq!(after(Layout::S3, &[(&[30, 30], &[30, 0])]), stopped);
         assert_eq!(after(Layout::S1, &[(&[45, 43], &[0])]), stopped);
         assert_eq!(after(Layout::S1, &[(&[30, 31], &[0])]), None);
+        let dead: &[(&[u8], &[u8])] = &[(&[45, 43], &[0]), (&[36, 36], &[0])];
+        assert_eq!(after(Layout::S1, dead), stopped);
+        let mended: &[(&[u8], &[u8])] = &[(&[45, 43], &[0]), (&[36, 36], &[9])];
+        assert_eq!(after(Layout::S1, mended), None);
         // Turning again is not enough while it is warm.
         let warm: &[(&[u8], &[u8])] = &[(&[60, 60], &[0, 0]), (&[60, 60], TURNING)];
         assert_eq!(after(Layout::S3, warm), Some(PauseReason::Hot(60)));

@@ -283,6 +283,27 @@ fn a_lost_status_slows_a_busy_board_for_a_moment_only() {
 }
 
 #[test]
+fn a_short_silence_slows_a_busy_board_for_a_moment_only() {
+    for (layout, expected) in [(Layout::S1, 50.0), (Layout::S3, 111.0)] {
+        for silence in [600, 1100, 2000, 2900] {
+            let mut rig = Rig::ready(layout);
+            rig.keep_busy(60, secs(5));
+            rig.peer.is_silent = true;
+            rig.run_for(ms(silence));
+            rig.peer.is_silent = false;
+            rig.keep_busy(120, secs(10));
+            let (from, begun) = (rig.ends.len(), rig.now);
+            rig.keep_busy(500, secs(30));
+            let per_second = (rig.ends.len() - from) as f64 / (rig.now - begun).as_secs_f64();
+            assert!(
+                (per_second / expected - 1.0).abs() < 0.02,
+                "{layout} after {silence} ms: {per_second} works a second"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_short_queue_is_never_overrun() {
     for depth in [1, 2, 3, 5, 9] {
         for layout in [Layout::S1, Layout::S3] {
