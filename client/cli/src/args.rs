@@ -7,6 +7,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -50,6 +51,8 @@ pub struct Cli {
         global = true,
         env = "HASHER_SOCKET",
         value_name = "PATH",
+        // Unlike the parser of paths, this one lets an empty variable pass.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         hide_env_values = true,
         help_heading = GLOBAL
     )]

@@ -179,3 +179,11 @@ fn the_demo_without_hasherd_says_where_it_looked() {
         .unwrap();
     assert_error(&output, 1, "cannot find hasherd", "cargo build --release");
 }
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let mut command = hasher();
+    command.args(["digest", "--local", "--text", "abc"]);
+    let output = command.env("HASHER_SOCKET", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}

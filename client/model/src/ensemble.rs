@@ -85,9 +85,10 @@ impl Ensemble {
             .filter(|sum| **sum > 0)
             .map(|sum| {
                 let p = *sum as f64 / total as f64;
-                -p * p.log2()
+                p * -p.log2()
             })
-            .sum()
+            .sum::<f64>()
+            + 0.0 // an empty sum is -0.0
     }
 
     /// Votes by which the leading class is ahead of the next.

@@ -204,6 +204,13 @@ fn text(
     }
     if report.hits.is_empty() {
         text.push(style.bold("no nonce found"));
+        if result.end == SearchEnd::TimerEnded {
+            text.push(
+                "         a device tries each header for one short period and often finds\n         \
+                 nothing: offer it more of them with --rolls, or ask for fewer zero bits"
+                    .to_owned(),
+            );
+        }
     }
     text.push(format!(
         "ended    {}",
