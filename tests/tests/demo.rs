@@ -1,10 +1,14 @@
 //! The whole demo with tiny settings, and that it leaves nothing running.
 
 use std::fs::{self, DirEntry};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use hasher_tests::program;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -59,8 +63,8 @@ impl Stage {
             .count()
     }
 
-    /// Process numbers of daemons with a socket in a private folder.
-    fn daemons(&self) -> Vec<String> {
+    /// Daemons with a socket in a private folder.
+    fn daemons(&self) -> Vec<Pid> {
         let folder = self.folder.path().to_string_lossy();
         let is_daemon = |process: &DirEntry| {
             let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -70,31 +74,57 @@ impl Stage {
         let processes = fs::read_dir("/proc").expect("Linux has /proc").flatten();
         processes
             .filter(is_daemon)
-            .map(|process| process.file_name().to_string_lossy().into_owned())
+            .filter_map(|process| process.file_name().to_str()?.parse().ok())
+            .filter_map(Pid::from_raw)
             .collect()
     }
 
-    /// A demo of so many steps, as soon as its daemon is there.
-    fn begin_demo(&self, steps: &str) -> Child {
+    /// A demo of so many steps, as soon as it has said that its daemon runs.
+    fn begin_demo(&self, steps: &str) -> Running {
         let mut command = self.command(&["demo", "--passes", "1", "--steps", steps]);
-        let child = command.spawn().expect("hasher can be started");
-        wait(|| self.daemons().len() == 1);
-        child
+        let mut demo = command.spawn().expect("hasher can be started");
+        let mut told = BufReader::new(demo.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        while !line.contains("runs on a private socket") {
+            line.clear();
+            // Poll sees only what is not buffered yet.
+            let is_told = !told.buffer().is_empty() || is_ready(told.get_ref());
+            assert!(is_told, "it does not happen");
+            let count = told.read_line(&mut line).expect("the demo tells its story");
+            assert_ne!(count, 0, "the demo ends early");
+        }
+        let [daemon] = self.daemons()[..] else {
+            panic!("a demo has one daemon");
+        };
+        let end = pidfd_open(daemon, PidfdFlags::empty()).expect("the daemon runs");
+        Running {
+            demo,
+            daemon,
+            end,
+            _told: told,
+        }
     }
 }
 
-#[track_caller]
-fn wait(mut until: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !until() {
-        assert!(begin.elapsed() < PATIENCE, "it does not happen");
-        std::thread::yield_now();
-    }
+/// A demo and its daemon.
+struct Running {
+    demo: Child,
+    daemon: Pid,
+    /// Readable when the daemon has ended.
+    end: OwnedFd,
+    /// Read no further; open, so that the demo may go on.
+    _told: BufReader<ChildStdout>,
 }
 
-fn signal(process: &str, name: &str) {
-    let sent = Command::new("kill").args([name, process]).status();
-    assert!(sent.expect("kill can be started").success());
+/// Waits until there is something to read, or the end; false when it takes too long.
+fn is_ready(file: &impl AsFd) -> bool {
+    let mut files = [PollFd::new(file, PollFlags::IN)];
+    let patience = Timespec::try_from(PATIENCE).expect("a minute is a time");
+    poll(&mut files, Some(&patience)).expect("poll of one file") == 1
+}
+
+fn signal(process: Pid, signal: Signal) {
+    kill_process(process, signal).expect("the process runs");
 }
 
 #[test]
@@ -222,25 +252,25 @@ fn a_simulated_board_is_not_asked_for_real_difficulty() {
 #[test]
 fn ctrl_c_stops_the_daemon_and_removes_its_folder() {
     let stage = Stage::new();
-    let child = stage.begin_demo(ENDLESS);
-    signal(&child.id().to_string(), "-INT");
-    let output = child.wait_with_output().unwrap();
+    let running = stage.begin_demo(ENDLESS);
+    signal(Pid::from_child(&running.demo), Signal::INT);
+    let output = running.demo.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
             .contains("interrupted")
     );
-    wait(|| stage.daemons().is_empty());
+    assert!(is_ready(&running.end), "the daemon lives on");
     assert_eq!(stage.private_folders(), 0);
 }
 
 #[test]
 fn a_daemon_that_dies_is_named_as_the_cause() {
     let stage = Stage::new();
-    let child = stage.begin_demo("1");
-    signal(&stage.daemons()[0], "-KILL");
-    let output = child.wait_with_output().unwrap();
+    let running = stage.begin_demo("1");
+    signal(running.daemon, Signal::KILL);
+    let output = running.demo.wait_with_output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{error}");
     assert!(error.starts_with("error: hasherd "), "{error}");
@@ -252,8 +282,8 @@ fn a_daemon_that_dies_is_named_as_the_cause() {
 #[test]
 fn a_killed_demo_takes_its_daemon_along() {
     let stage = Stage::new();
-    let mut child = stage.begin_demo(ENDLESS);
-    signal(&child.id().to_string(), "-KILL");
-    child.wait().unwrap();
-    wait(|| stage.daemons().is_empty());
+    let mut running = stage.begin_demo(ENDLESS);
+    signal(Pid::from_child(&running.demo), Signal::KILL);
+    running.demo.wait().unwrap();
+    assert!(is_ready(&running.end), "the daemon lives on");
 }
