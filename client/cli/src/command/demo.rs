@@ -43,7 +43,7 @@ use crate::{parse, progress, threads};
 /// Starts a private hasherd with a simulated Antminer S3, learns handwritten
 /// digits on this CPU, tests the model on digits it has never seen, and answers
 /// one of them with hash work that the simulated chips find. Then it verifies its
-/// own receipt. Takes less than a minute on two cores.
+/// own receipt.
 ///
 /// A model file, a receipt and a plot are left in the folder of --out; those of
 /// an earlier demo are replaced.
