@@ -239,6 +239,17 @@ fn a_private_folder_that_cannot_be_is_named_with_its_remedy() {
 }
 
 #[test]
+fn what_is_set_for_a_daemon_is_not_for_the_private_one() {
+    let stage = Stage::new();
+    // Refused as soon as the daemon runs; with these it would not.
+    let mut command = stage.command(&["demo", "--zero-bits", "32"]);
+    command.env("HASHER_LOG", "hasherd=loud");
+    command.env("LISTEN_FDNAMES", "hasherd.socket");
+    let error = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(error.contains("cannot search 32 zero bits"), "{error}");
+}
+
+#[test]
 fn a_simulated_board_is_not_asked_for_real_difficulty() {
     let stage = Stage::new();
     let output = stage.run(&["--quiet", "demo", "--zero-bits", "32"]);

@@ -100,6 +100,9 @@ impl PrivateDaemon {
             .env_remove("NOTIFY_SOCKET")
             .env_remove("LISTEN_FDS")
             .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDNAMES")
+            // Our own settings; the log is read for its last words.
+            .env_remove("HASHER_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
