@@ -326,6 +326,16 @@ fn every_kind_of_device_backs_an_answer_that_verifies() {
 }
 
 #[test]
+fn a_simulated_board_is_not_asked_for_anchors_of_silicon() {
+    let daemon = Daemon::start(&["sim:s3,zero-bits=14"]);
+    let (_folder, model) = model(&daemon);
+    let question = ["predict", "--model", path(&model), "--index", "0"];
+    let how = ["--mode", "work", "--zero-bits", "32"];
+    let output = hasher(&daemon, &[&question[..], &how].concat());
+    assert_error(&output, 2, "cannot search 32 zero bits", "--device cpu");
+}
+
+#[test]
 fn lowered_difficulty_is_never_kept_quiet() {
     let daemon = Daemon::start(&["sim:s3,zero-bits=10"]);
     let (_folder, model) = model(&daemon);

@@ -19,6 +19,9 @@ const NAME: &str = "hasher";
 /// Zero bits asked of a CPU when nobody says how many: a laptop finds 21 anchors
 /// of 16 bits (1.4 million hashes) in about a second.
 const CPU_ZERO_BITS: u32 = 16;
+/// Most zero bits that are asked of simulated boards, whose chips are this CPU:
+/// 21 anchors of 24 bits already cost 350 million hashes.
+const SIM_ZERO_BITS_MAX: u32 = 24;
 
 /// Longest wait for a device that is starting: a board goes through its boot
 /// loader and its start-up in a few seconds.
@@ -123,6 +126,24 @@ impl Devices {
             Some(bits) => bits,
         }
     }
+
+    /// Refuses anchors that nothing but simulated boards would have to find, for
+    /// longer than anybody waits.
+    ///
+    /// # Errors
+    /// Wrong usage, with what can be asked for.
+    pub fn check_zero_bits(&self, zero_bits: u32) -> Result<(), CliError> {
+        let is_simulated = |device: &DeviceReport| device.kind == DeviceKind::Simulated;
+        if zero_bits <= SIM_ZERO_BITS_MAX || !self.0.iter().all(is_simulated) {
+            return Ok(());
+        }
+        Err(CliError::usage(format!(
+            "a simulated board cannot search {zero_bits} zero bits: its chips are this CPU"
+        ))
+        .hint(format!(
+            "give at most {SIM_ZERO_BITS_MAX}, or use `--device cpu` for real difficulty"
+        )))
+    }
 }
 
 impl From<ClientError> for CliError {
@@ -225,6 +246,22 @@ mod tests {
             CPU_ZERO_BITS
         );
         assert_eq!(devices(vec![cpu, board]).pace(), Pace::Timer);
+    }
+
+    #[test]
+    fn only_simulated_boards_alone_are_spared_real_difficulty() {
+        let cpu = device(DeviceKind::Cpu, DeviceState::Ready, 0);
+        let usb = device(DeviceKind::Usb, DeviceState::Ready, 32);
+        let board = device(DeviceKind::Simulated, DeviceState::Ready, 14);
+        let devices = |list| Devices::ready(&status(list)).unwrap();
+        let alone = devices(vec![board.clone(), board.clone()]);
+        assert_eq!(alone.check_zero_bits(SIM_ZERO_BITS_MAX), Ok(()));
+        let error = alone.check_zero_bits(SIM_ZERO_BITS_MAX + 1).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        for other in [cpu, usb] {
+            let mixed = devices(vec![board.clone(), other]);
+            assert_eq!(mixed.check_zero_bits(32), Ok(()));
+        }
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
             let zero_bits = args
                 .zero_bits
                 .unwrap_or_else(|| devices.natural_zero_bits());
+            devices.check_zero_bits(zero_bits)?;
             options.mode = Mode::Work { zero_bits };
             let pace = devices.pace();
             inference::by_work(&model, &request, options, client, pace, &context.output)?

@@ -25,8 +25,6 @@ use crate::table::{hashes_in_words, metric, seconds};
 /// Zero bits of a simulated board's chips: at the pace of an S3 they cost about
 /// 1.7 million hashes a second, which one core of a laptop sustains (inferred).
 const SIM_ZERO_BITS: u32 = 14;
-/// Most of them: 21 anchors of 24 bits already cost 350 million hashes.
-const SIM_ZERO_BITS_MAX: u32 = 24;
 /// Longest wait for a status that knows of the works: the daemon renews it every
 /// second.
 const NEWS_MAX: Duration = Duration::from_secs(2);
@@ -108,29 +106,15 @@ impl Service {
         };
         let client = daemon::connect(Some(&socket), Some(ANCHOR_DEADLINE))?;
         let devices = Devices::wait(&client)?;
-        let service = Self {
+        let zero_bits = zero_bits.unwrap_or_else(|| devices.natural_zero_bits());
+        devices.check_zero_bits(zero_bits)?;
+        Ok(Self {
             slot: slot.clone(),
-            zero_bits: zero_bits.unwrap_or_else(|| devices.natural_zero_bits()),
+            zero_bits,
             client,
             devices,
             spec,
-        };
-        service.check_zero_bits()?;
-        Ok(service)
-    }
-
-    fn check_zero_bits(&self) -> Result<(), CliError> {
-        let is_simulated = self.devices.first().kind == DeviceKind::Simulated;
-        if !is_simulated || self.zero_bits <= SIM_ZERO_BITS_MAX {
-            return Ok(());
-        }
-        Err(CliError::usage(format!(
-            "a simulated board cannot search {} zero bits: its chips are this CPU",
-            self.zero_bits
-        ))
-        .hint(format!(
-            "give at most {SIM_ZERO_BITS_MAX}, or use `--device cpu` for real difficulty"
-        )))
+        })
     }
 
     /// What runs now, in words.
