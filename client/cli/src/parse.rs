@@ -88,12 +88,19 @@ impl RequestNonce {
         if text == "random" {
             return Ok(Self::Random);
         }
-        let bytes = from_hex(text).map_err(|error| error.to_string())?;
-        let length = bytes.len();
-        bytes.try_into().map(Self::Given).map_err(|_| {
-            format!("16 bytes are needed (32 hexadecimal digits) or `random`, got {length} bytes")
-        })
+        request_nonce(text)
+            .map(Self::Given)
+            .map_err(|reason| format!("{reason} (or `random`)"))
     }
+}
+
+/// A request's 16 bytes: 32 hexadecimal digits.
+pub fn request_nonce(text: &str) -> Result<[u8; 16], String> {
+    let bytes = from_hex(text).map_err(|error| error.to_string())?;
+    let length = bytes.len();
+    bytes
+        .try_into()
+        .map_err(|_| format!("16 bytes are needed, 32 hexadecimal digits; got {length} bytes"))
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub fn write(
 pub struct Verdict {
     model_id: String,
     request_nonce: String,
+    /// The hash of nonce and input.
+    request_id: String,
     level: u8,
     passes: usize,
     worked: bool,
@@ -72,14 +74,53 @@ impl Refused {
     }
 }
 
-/// Checks a receipt: identity, work of every anchor, and the answer computed again.
+/// What the verifier insists on, besides a receipt that holds. A receipt says of
+/// itself which question it answers and with how many passes; only the verifier knows
+/// which question was asked.
+#[derive(Debug, Default)]
+pub struct Demands {
+    /// Zero bits that every anchor must show; 0 accepts direct mode.
+    pub min_zero_bits: u32,
+    /// The nonce that the requester chose.
+    pub nonce: Option<[u8; 16]>,
+    /// The input of the question.
+    pub input: Option<Vec<u8>>,
+    /// The number of passes. Without it whoever answers may choose the number that
+    /// suits, after the fact and at no cost.
+    pub passes: Option<u16>,
+}
+
+impl Demands {
+    /// The first demand that the receipt does not meet.
+    fn unmet(&self, receipt: &Receipt) -> Option<String> {
+        let request = receipt.request();
+        if let Some(nonce) = self.nonce.filter(|nonce| nonce != request.nonce()) {
+            let (is, wanted) = (to_hex(request.nonce()), to_hex(&nonce));
+            return Some(format!("it answers request nonce {is}, not {wanted}"));
+        }
+        if self
+            .input
+            .as_ref()
+            .is_some_and(|input| input != request.input())
+        {
+            return Some("it is about another image".to_owned());
+        }
+        let passes = self
+            .passes
+            .filter(|n| usize::from(*n) != receipt.passes())?;
+        Some(format!("it has {} passes, not {passes}", receipt.passes()))
+    }
+}
+
+/// Checks a receipt: identity, work of every anchor, the answer computed again, and
+/// what was demanded.
 ///
 /// # Errors
 /// The outer error when the file cannot be read, the inner when it is refused.
 pub fn check(
     path: &Path,
     model: &Model,
-    min_zero_bits: u32,
+    demands: &Demands,
 ) -> Result<Result<Verdict, Refused>, CliError> {
     let hint = "`hasher predict --receipt FILE` writes one";
     let bytes = files::read(path, "receipt", hint)?;
@@ -92,7 +133,13 @@ pub fn check(
             }));
         }
     };
-    Ok(match verify(&receipt, model, min_zero_bits) {
+    if let Some(reason) = demands.unmet(&receipt) {
+        return Ok(Err(Refused {
+            reason,
+            hint: "it answers another question than yours; ask for a new receipt",
+        }));
+    }
+    Ok(match verify(&receipt, model, demands.min_zero_bits) {
         Ok(report) => Ok(verdict(&receipt, &report)),
         Err(refusal) => Err(Refused {
             reason: chain(&refusal),
@@ -112,6 +159,7 @@ fn verdict(receipt: &Receipt, report: &hasher_model::Report) -> Verdict {
     Verdict {
         model_id: receipt.model().to_string(),
         request_nonce: to_hex(receipt.request().nonce()),
+        request_id: receipt.request().id().to_hex(),
         level: receipt.level().number(),
         passes: receipt.passes(),
         worked: report.anchors.worked,
@@ -140,6 +188,7 @@ impl Verdict {
             ),
             format!("model     {}", self.model_id),
             format!("request   nonce {}", self.request_nonce),
+            format!("          id {}", self.request_id),
         ];
         if self.worked {
             let most = self.zero_bits.iter().max().copied().unwrap_or(0);
@@ -165,6 +214,11 @@ impl Verdict {
             "answer    {} at {}, the same bit for bit when computed again",
             style.bold(&self.prediction.to_string()),
             percent(self.confidence)
+        ));
+        text.push(format!(
+            "          {} passes, {} of them agree",
+            self.passes,
+            percent(self.agreement)
         ));
         text
     }

@@ -241,6 +241,26 @@ fn a_receipt_is_verified_from_the_model_file_alone() {
 }
 
 #[test]
+fn a_receipt_for_another_question_is_refused() {
+    let trained = Trained::new();
+    let receipt = receipt(&trained);
+    let verify = ["verify", &receipt, "--model", path(&trained.model)];
+    let with = |more: &[&str]| run(&[&verify, more].concat());
+    let value = json(&verify);
+    let nonce = value["verdict"]["request_nonce"].as_str().unwrap();
+    let own = with(&["--nonce", nonce, "--passes", "21", "--index", "3"]);
+    assert_eq!(own.status.code(), Some(0), "{}", text(&own.stderr));
+    let other = "00112233445566778899aabbccddeeff";
+    for (more, reason) in [
+        (["--nonce", other], "request nonce"),
+        (["--passes", "20"], "21 passes, not 20"),
+        (["--index", "1"], "another image"),
+    ] {
+        assert_error(&with(&more), 1, reason, "another question");
+    }
+}
+
+#[test]
 fn a_receipt_that_does_not_hold_is_refused_with_the_reason() {
     let trained = Trained::new();
     let file = receipt(&trained);

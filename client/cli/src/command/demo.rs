@@ -33,7 +33,7 @@ use crate::inference::{self, Answer, AnswerReport};
 use crate::interrupt::end_on_interrupt;
 use crate::output::Output;
 use crate::private_daemon;
-use crate::receipt_file::{self, Verdict};
+use crate::receipt_file::{self, Demands, Verdict};
 use crate::table::{grouped, seconds};
 use crate::training::{self, failed};
 use crate::{parse, progress, threads};
@@ -163,7 +163,11 @@ fn tell(args: &DemoArgs, output: &Output, slot: &Slot) -> Result<Exit, CliError>
     service.stop();
 
     chapter(output, 5, "The receipt")?;
-    let verdict = receipt_file::check(files.receipt(), &model, answer.mode.zero_bits())?
+    let demands = Demands {
+        min_zero_bits: answer.mode.zero_bits(),
+        ..Demands::default()
+    };
+    let verdict = receipt_file::check(files.receipt(), &model, &demands)?
         .map_err(|refused| refused.into_error(files.receipt()))?;
     for line in verdict.text(output.style) {
         output.line(format!("   {line}"))?;

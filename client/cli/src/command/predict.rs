@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use hasher_model::{Level, Mode, Model, Options, ZERO_BITS_MAX, ZERO_BITS_MIN};
@@ -115,7 +115,10 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
         files::check_target(path, "receipt", existing)?;
     }
     let model = model_file::load(&args.model)?;
-    let image = image(args)?;
+    let image = match image(args.index, args.csv.as_deref())? {
+        Some(image) => image,
+        None => stdin_image()?,
+    };
     let nonce = args.nonce.bytes()?;
     let request = inference::request(&image, nonce);
     let mut options = Options {
@@ -177,15 +180,18 @@ fn tell(
     Ok(Exit::Done)
 }
 
-/// The one image that was asked for.
-fn image(args: &PredictArgs) -> Result<ImageRow, CliError> {
-    match (args.index, &args.csv) {
-        (Some(index), _) => test_image(index),
+/// The one image that was asked for by --index or --csv, if so.
+///
+/// # Errors
+/// When there is no such image, or a file that is none.
+pub fn image(index: Option<usize>, csv: Option<&Path>) -> Result<Option<ImageRow>, CliError> {
+    match (index, csv) {
+        (Some(index), _) => test_image(index).map(Some),
         (None, Some(path)) => {
             let rows = read_rows(path, Labels::Optional)?;
-            one_row(rows, &path.display().to_string())
+            one_row(rows, &path.display().to_string()).map(Some)
         }
-        (None, None) => stdin_image(),
+        (None, None) => Ok(None),
     }
 }
 
