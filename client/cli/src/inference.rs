@@ -196,7 +196,7 @@ impl Answer {
 
     fn picture_and_classes(&self, image: &ImageRow, style: Style) -> Vec<String> {
         const BAR: usize = 24;
-        let mut rows = picture::rows(&image.pixels, IMAGE_WIDTH, PIXEL_MAX, style);
+        let mut rows = picture_rows(&image.pixels, style);
         let blank = " ".repeat(2 * IMAGE_WIDTH);
         let probabilities = self.probabilities();
         rows.resize(rows.len().max(probabilities.len()), blank);
@@ -255,6 +255,11 @@ impl Answer {
     fn expected_hashes(&self) -> f64 {
         expected_hashes(self.mode, self.outcome.anchors.len())
     }
+}
+
+/// An image as lines of text.
+pub fn picture_rows(pixels: &[u8; IMAGE_PIXELS], style: Style) -> Vec<String> {
+    picture::rows(pixels, IMAGE_WIDTH, PIXEL_MAX, style)
 }
 
 /// Hashes that so many anchors cost on average; 0 in direct mode.

@@ -17,6 +17,7 @@ mod command;
 mod computed_by;
 mod daemon;
 mod data;
+mod demands;
 mod error;
 mod evaluation;
 mod files;

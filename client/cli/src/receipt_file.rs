@@ -7,13 +7,15 @@ use std::path::Path;
 use hasher_model::{
     Level, Model, Options, Outcome, Receipt, Refusal, Request, ZERO_BITS_MAX, verify,
 };
+use hasher_train::data::{IMAGE_PIXELS, image_of_codes};
 use hasher_work::to_hex;
 use serde::Serialize;
 
+use crate::demands::Demands;
 use crate::error::{CliError, chain};
 use crate::evaluation::percent;
 use crate::files::{self, Existing};
-use crate::inference::lowered;
+use crate::inference::{lowered, picture_rows};
 use crate::style::Style;
 use crate::table::hashes_in_words;
 
@@ -37,9 +39,12 @@ pub fn write(
 #[derive(Debug, Serialize)]
 pub struct Verdict {
     model_id: String,
-    request_nonce: String,
-    /// The hash of nonce and input.
     request_id: String,
+    request_nonce: String,
+    /// The input as the model takes it, in hexadecimal.
+    input: String,
+    /// The image behind the input; nothing when no image has such an input.
+    pixels: Option<Vec<u8>>,
     level: u8,
     passes: usize,
     worked: bool,
@@ -52,6 +57,12 @@ pub struct Verdict {
     prediction: usize,
     confidence: f64,
     agreement: f64,
+    #[serde(skip)]
+    agreeing: u32,
+    #[serde(skip)]
+    image: Option<[u8; IMAGE_PIXELS]>,
+    #[serde(skip)]
+    demands: Demands,
 }
 
 /// A receipt that proves nothing, and why.
@@ -74,46 +85,8 @@ impl Refused {
     }
 }
 
-/// What the verifier insists on, besides a receipt that holds. A receipt says of
-/// itself which question it answers and with how many passes; only the verifier knows
-/// which question was asked.
-#[derive(Debug, Default)]
-pub struct Demands {
-    /// Zero bits that every anchor must show; 0 accepts direct mode.
-    pub min_zero_bits: u32,
-    /// The nonce that the requester chose.
-    pub nonce: Option<[u8; 16]>,
-    /// The input of the question.
-    pub input: Option<Vec<u8>>,
-    /// The number of passes. Without it whoever answers may choose the number that
-    /// suits, after the fact and at no cost.
-    pub passes: Option<u16>,
-}
-
-impl Demands {
-    /// The first demand that the receipt does not meet.
-    fn unmet(&self, receipt: &Receipt) -> Option<String> {
-        let request = receipt.request();
-        if let Some(nonce) = self.nonce.filter(|nonce| nonce != request.nonce()) {
-            let (is, wanted) = (to_hex(request.nonce()), to_hex(&nonce));
-            return Some(format!("it answers request nonce {is}, not {wanted}"));
-        }
-        if self
-            .input
-            .as_ref()
-            .is_some_and(|input| input != request.input())
-        {
-            return Some("it is about another image".to_owned());
-        }
-        let passes = self
-            .passes
-            .filter(|n| usize::from(*n) != receipt.passes())?;
-        Some(format!("it has {} passes, not {passes}", receipt.passes()))
-    }
-}
-
-/// Checks a receipt: identity, work of every anchor, the answer computed again, and
-/// what was demanded.
+/// Checks a receipt: the question, identity, work of every anchor, the answer
+/// computed again, and the number of passes.
 ///
 /// # Errors
 /// The outer error when the file cannot be read, the inner when it is refused.
@@ -133,33 +106,42 @@ pub fn check(
             }));
         }
     };
-    if let Some(reason) = demands.unmet(&receipt) {
-        return Ok(Err(Refused {
-            reason,
-            hint: "it answers another question than yours; ask for a new receipt",
-        }));
+    let other = |reason| Refused {
+        reason,
+        hint: "it answers another question than yours; ask for a receipt of your own",
+    };
+    if let Err(reason) = demands.check_question(&receipt) {
+        return Ok(Err(other(reason)));
     }
-    Ok(match verify(&receipt, model, demands.min_zero_bits) {
-        Ok(report) => Ok(verdict(&receipt, &report)),
-        Err(refusal) => Err(Refused {
-            reason: chain(&refusal),
-            hint: match refusal {
-                Refusal::Model { .. } => "give the model file that the receipt is about",
-                Refusal::NoWork(_) => {
-                    "its anchors are plain hashes (direct mode); ask for --mode work"
-                }
-                _ => "do not rely on its answer; ask for a new receipt",
-            },
-        }),
-    })
+    let report = match verify(&receipt, model, demands.min_zero_bits) {
+        Ok(report) => report,
+        Err(refusal) => {
+            return Ok(Err(Refused {
+                reason: chain(&refusal),
+                hint: match refusal {
+                    Refusal::Model { .. } => "give the model file that the receipt is about",
+                    Refusal::NoWork(_) => {
+                        "its anchors are plain hashes (direct mode); ask for --mode work"
+                    }
+                    _ => "do not rely on its answer; ask for a new receipt",
+                },
+            }));
+        }
+    };
+    let passes = demands.check_passes(&report.outcome).map_err(other);
+    Ok(passes.map(|()| verdict(&receipt, &report, demands)))
 }
 
-fn verdict(receipt: &Receipt, report: &hasher_model::Report) -> Verdict {
+fn verdict(receipt: &Receipt, report: &hasher_model::Report, demands: &Demands) -> Verdict {
     let ensemble = &report.outcome.ensemble;
+    let request = receipt.request();
+    let image = image_of_codes(request.input());
     Verdict {
         model_id: receipt.model().to_string(),
-        request_nonce: to_hex(receipt.request().nonce()),
-        request_id: receipt.request().id().to_hex(),
+        request_id: request.id().to_hex(),
+        request_nonce: to_hex(request.nonce()),
+        input: to_hex(request.input()),
+        pixels: image.map(Vec::from),
         level: receipt.level().number(),
         passes: receipt.passes(),
         worked: report.anchors.worked,
@@ -170,6 +152,9 @@ fn verdict(receipt: &Receipt, report: &hasher_model::Report) -> Verdict {
         prediction: ensemble.prediction(),
         confidence: ensemble.confidence(),
         agreement: ensemble.agreement(),
+        agreeing: ensemble.agreeing(),
+        image,
+        demands: demands.clone(),
     }
 }
 
@@ -187,9 +172,8 @@ impl Verdict {
                 style.good("verified")
             ),
             format!("model     {}", self.model_id),
-            format!("request   nonce {}", self.request_nonce),
-            format!("          id {}", self.request_id),
         ];
+        text.extend(self.question_text(style));
         if self.worked {
             let most = self.zero_bits.iter().max().copied().unwrap_or(0);
             text.push(format!("anchors   {}, {per}", self.anchors));
@@ -211,15 +195,44 @@ impl Verdict {
             ));
         }
         text.push(format!(
+            "passes    {}, {} of them agree, {}",
+            self.passes,
+            self.agreeing,
+            compared(self.demands.passes.is_some(), "--passes")
+        ));
+        text.push(format!(
             "answer    {} at {}, the same bit for bit when computed again",
             style.bold(&self.prediction.to_string()),
             percent(self.confidence)
         ));
-        text.push(format!(
-            "          {} passes, {} of them agree",
-            self.passes,
-            percent(self.agreement)
-        ));
         text
+    }
+
+    /// What was asked: a receipt of another question is as valid.
+    fn question_text(&self, style: Style) -> Vec<String> {
+        let nonce = compared(self.demands.nonce.is_some(), "--nonce");
+        let input = compared(self.demands.pixels.is_some(), "--index or --csv");
+        let mut text = vec![
+            format!("request   id {}", self.request_id),
+            format!("          nonce {}, {nonce}", self.request_nonce),
+        ];
+        match &self.image {
+            Some(pixels) => {
+                text.push(format!("input     this image, {input}"));
+                let rows = picture_rows(pixels, style).into_iter();
+                text.extend(rows.map(|row| format!("          {row}").trim_end().to_owned()));
+            }
+            None => text.push(format!("input     {}", style.bad("no 8x8 image"))),
+        }
+        text
+    }
+}
+
+/// Whether a part of the question was compared, and what would compare it.
+fn compared(is_demanded: bool, option: &str) -> String {
+    if is_demanded {
+        "as demanded".to_owned()
+    } else {
+        format!("not compared: give {option}")
     }
 }

@@ -226,7 +226,14 @@ fn a_receipt_is_verified_from_the_model_file_alone() {
     let value = json(&["verify", &receipt, "--model", path(&trained.model)]);
     assert_eq!(
         keys(&value),
-        ["min_zero_bits", "reason", "schema", "verdict", "verified"]
+        [
+            "demands",
+            "min_zero_bits",
+            "reason",
+            "schema",
+            "verdict",
+            "verified"
+        ]
     );
     assert_eq!(value["schema"], "hasher.verify/1");
     assert_eq!(value["verified"], true);
@@ -303,6 +310,106 @@ fn a_receipt_that_does_not_hold_is_refused_with_the_reason() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["verified"], false);
     assert!(value["reason"].as_str().unwrap().contains("check sum"));
+}
+
+/// The nonce of the requests below.
+const NONCE: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// A receipt of the image [`row`] with [`NONCE`], made with further options.
+fn answer_to_row(trained: &Trained, name: &str, more: &[&str]) -> String {
+    let (csv, file) = (trained.write("row.csv", row()), trained.file(name));
+    let fixed = ["predict", "--model", path(&trained.model), "--csv", &csv];
+    let how = ["--nonce", NONCE, "--receipt", path(&file)];
+    let output = run(&[&fixed[..], &how, more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    path(&file).to_owned()
+}
+
+#[test]
+fn a_receipt_of_another_question_is_refused_when_the_question_is_given() {
+    let trained = Trained::new();
+    let receipt = answer_to_row(&trained, "row.rcpt", &["--passes", "11"]);
+    let csv = trained.file("row.csv");
+    let model = path(&trained.model);
+    let verify = |more: &[&str]| run(&[&["verify", &receipt, "--model", model][..], more].concat());
+    let question = ["--csv", path(&csv), "--nonce", NONCE];
+    let how = ["--passes", "11", "--level", "1"];
+    let same = verify(&[&question[..], &how].concat());
+    let told = text(&same.stdout);
+    assert!(same.status.success(), "{}", text(&same.stderr));
+    assert_eq!(told.matches("as demanded").count(), 3, "{told}");
+    assert!(!told.contains("not compared"), "{told}");
+    for (more, what) in [
+        (["--index", "7"], "another image"),
+        (["--nonce", &"00".repeat(16)], "request nonce 000102"),
+        (["--passes", "21"], "11 passes, not 21"),
+        (["--passes", "3"], "11 passes, not 3"),
+        (["--level", "0"], "of level 1, not 0"),
+    ] {
+        assert_error(&verify(&more), 1, what, "another question");
+    }
+    assert_error(&verify(&["--early-stop"]), 2, "--passes", "--help");
+}
+
+#[test]
+fn a_verdict_shows_the_question_and_what_was_not_compared() {
+    let trained = Trained::new();
+    let receipt = answer_to_row(&trained, "row.rcpt", &[]);
+    let verify = ["verify", &receipt, "--model", path(&trained.model)];
+    let told = text(&run(&verify).stdout);
+    for part in [
+        "request   id ",
+        NONCE,
+        "give --nonce",
+        "give --index or --csv",
+        "      ████",
+        "passes    21, ",
+        " of them agree",
+        "give --passes",
+    ] {
+        assert!(told.contains(part), "`{part}` is missing in {told}");
+    }
+    assert!(
+        told.lines().all(|line| line.chars().count() <= 80),
+        "{told}"
+    );
+    let value = json(&verify);
+    let pixels: Vec<String> = value["verdict"]["pixels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(pixels.join(","), row());
+    assert_eq!(value["verdict"]["request_nonce"], NONCE);
+    assert_eq!(value["verdict"]["input"].as_str().unwrap().len(), 2 * 144);
+    assert_eq!(value["demands"]["passes"], serde_json::Value::Null);
+}
+
+#[test]
+fn an_early_stop_ends_where_the_logits_say() {
+    let trained = Trained::new();
+    let model = path(&trained.model);
+    let stopped = answer_to_row(&trained, "stopped.rcpt", &["--early-stop"]);
+    let whole = answer_to_row(&trained, "whole.rcpt", &[]);
+    let value = json(&["verify", &stopped, "--model", model]);
+    let passes = value["verdict"]["passes"].as_u64().unwrap();
+    assert!(passes < 21, "it stops early");
+    let cut = (passes - 1).to_string();
+    let cut = answer_to_row(&trained, "cut.rcpt", &["--passes", &cut]);
+    let verify = |receipt: &str, more: &[&str]| {
+        let fixed = ["verify", receipt, "--model", model, "--passes", "21"];
+        run(&[&fixed[..], more].concat())
+    };
+    assert!(verify(&stopped, &["--early-stop"]).status.success());
+    assert!(verify(&whole, &[]).status.success());
+    for (receipt, more, what) in [
+        (&stopped, &[][..], "passes, not 21"),
+        (&whole, &["--early-stop"], "an early stop ends after"),
+        (&cut, &["--early-stop"], "passes, not 21"),
+    ] {
+        assert_error(&verify(receipt, more), 1, what, "another question");
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! It owns what a receipt must fulfil. It believes nothing in it and does no I/O;
 //! the model file is the only other thing it needs. What it can not show: that
-//! training was honest, that the answer is right, or that the input was true.
+//! training was honest, that the answer is right, or that the input was true. Nor
+//! that the receipt is about the request, the level and the number of passes that
+//! somebody asked for: anchors do not commit to the number of passes, so the caller
+//! compares these with what was asked.
 
 use hasher_work::Digest;
 
@@ -133,7 +136,8 @@ pub struct Report {
 /// whole answer computed again, bit for bit.
 ///
 /// `min_zero_bits` is what every anchor must show; 0 also accepts direct mode. In
-/// work mode at least [`ZERO_BITS_MIN`] are demanded in any case.
+/// work mode at least [`ZERO_BITS_MIN`] are demanded in any case. Request, level and
+/// passes are taken from the receipt: whoever asked compares them.
 ///
 /// # Errors
 /// [`Refusal`] with the first reason.

@@ -11,6 +11,7 @@ mod rows;
 pub use digits::{digit_rows, digits};
 pub use image::{
     IMAGE_INPUT_FRACTION, IMAGE_PIXELS, PATCH_INPUTS, PATCHES, PIXEL_MAX, image_codes,
+    image_of_codes,
 };
 pub use rows::{CellProblem, ImageRow, LABEL_MAX, Labels, ROWS_MAX, RowError, parse_rows};
 

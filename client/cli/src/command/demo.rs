@@ -27,13 +27,14 @@ use self::service::{Service, Slot, StopAtEnd};
 use super::Context;
 use super::eval::weights_line;
 use super::predict::{random_nonce, test_image};
+use crate::demands::Demands;
 use crate::error::{CliError, Exit};
 use crate::evaluation::{Row, percent, points_up_to, table};
 use crate::inference::{self, Answer, AnswerReport};
 use crate::interrupt::end_on_interrupt;
 use crate::output::Output;
 use crate::private_daemon;
-use crate::receipt_file::{self, Demands, Verdict};
+use crate::receipt_file::{self, Verdict};
 use crate::table::{grouped, seconds};
 use crate::training::{self, failed};
 use crate::{parse, progress, threads};
@@ -155,7 +156,7 @@ fn tell(args: &DemoArgs, output: &Output, slot: &Slot) -> Result<Exit, CliError>
     files.write_plot(&test.rows, test.examples, test.seed_bytes)?;
 
     chapter(output, 4, "One answer with hash work behind it")?;
-    let answer = answer(args, &model, &service, &files, output)?;
+    let (answer, demands) = answer(args, &model, &service, &files, output)?;
     let device = service.facts_after_work()?;
     if let Some(line) = device.slowdown_line() {
         output.line(format!("   {line}"))?;
@@ -163,10 +164,6 @@ fn tell(args: &DemoArgs, output: &Output, slot: &Slot) -> Result<Exit, CliError>
     service.stop();
 
     chapter(output, 5, "The receipt")?;
-    let demands = Demands {
-        min_zero_bits: answer.mode.zero_bits(),
-        ..Demands::default()
-    };
     let verdict = receipt_file::check(files.receipt(), &model, &demands)?
         .map_err(|refused| refused.into_error(files.receipt()))?;
     for line in verdict.text(output.style) {
@@ -277,7 +274,7 @@ fn answer(
     service: &Service,
     files: &Files,
     output: &Output,
-) -> Result<Answer, CliError> {
+) -> Result<(Answer, Demands), CliError> {
     let mode = Mode::Work {
         zero_bits: service.zero_bits(),
     };
@@ -306,7 +303,15 @@ fn answer(
         output.line(format!("   {line}").trim_end())?;
     }
     files.write_receipt(model, &request, &options, &answer.outcome)?;
-    Ok(answer)
+    let demands = Demands {
+        min_zero_bits: mode.zero_bits(),
+        passes: Some(options.passes),
+        early_stop: options.early_stop,
+        level: Some(options.level),
+        nonce: Some(*request.nonce()),
+        pixels: Some(image.pixels),
+    };
+    Ok((answer, demands))
 }
 
 fn closing(output: &Output, files: &Files, begin: Instant) -> Result<(), CliError> {

@@ -3,22 +3,25 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hasher_train::data::image_codes;
+use hasher_model::Level;
 use serde::Serialize;
 
 use super::{Context, predict};
+use crate::demands::Demands;
 use crate::error::{CliError, Exit};
-use crate::model_file;
-use crate::parse;
-use crate::receipt_file::{self, Demands, Verdict};
+use crate::receipt_file::{self, Verdict};
+use crate::{model_file, parse};
 
 /// Check the receipt of an answer
 ///
 /// Believes nothing in the receipt: checks that it is about this model, that
 /// every anchor carries its work, and computes the whole answer again, bit for
 /// bit. Needs no daemon. It cannot show that training was honest, that the
-/// answer is right, or that the input was true. Which question you asked is known
-/// to you alone: say it with --nonce, --passes and --index or --csv.
+/// answer is right, or that the input was true.
+///
+/// Which question you asked is known to you alone, and a receipt of another one
+/// holds as well. Give the nonce, image, passes and level that you asked for, and
+/// they are compared; what is not given is shown.
 ///
 /// Exit code 0 when the receipt holds, 1 when it is refused.
 #[derive(Debug, Args)]
@@ -26,7 +29,7 @@ use crate::receipt_file::{self, Demands, Verdict};
 Examples:
   hasher verify answer.hrc --model digits.hsh
   hasher verify answer.hrc --model digits.hsh --min-zero-bits 32
-  hasher verify answer.hrc --model digits.hsh --index 7 --passes 21")]
+  hasher verify 7.hrc --model digits.hsh --index 7 --passes 21 --level 1")]
 pub struct VerifyArgs {
     /// The receipt
     receipt: PathBuf,
@@ -37,16 +40,22 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=256))]
     min_zero_bits: u32,
-    /// The nonce that you chose, 32 hexadecimal digits: refuse any other
+    /// Passes that there must be, exactly
+    #[arg(long, value_name = "N", value_parser = parse::passes)]
+    passes: Option<u16>,
+    /// An early stop was asked for: fewer passes where it ends
+    #[arg(long, requires = "passes")]
+    early_stop: bool,
+    /// Level of the anchors that was asked for
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=2))]
+    level: Option<u8>,
+    /// The nonce of your request, 16 bytes in hexadecimal
     #[arg(long, value_name = "HEX16", value_parser = parse::request_nonce)]
     nonce: Option<[u8; 16]>,
-    /// The number of passes that you asked for: refuse any other
-    #[arg(long, value_name = "N")]
-    passes: Option<u16>,
-    /// The test image that you asked about: refuse any other
+    /// Number of your image in the test part of the digits, from 0
     #[arg(long, value_name = "N", conflicts_with = "csv")]
     index: Option<usize>,
-    /// The same, as a CSV file with one row
+    /// CSV file with your image
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
@@ -59,6 +68,8 @@ struct Report {
     /// Why it was refused.
     reason: Option<String>,
     min_zero_bits: u32,
+    /// What it was compared with.
+    demands: Demands,
     /// What it shows; absent when it was refused.
     verdict: Option<Verdict>,
 }
@@ -69,19 +80,14 @@ struct Report {
 /// Files that cannot be read; without `--json` also the refusal.
 pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, CliError> {
     let model = model_file::load(&args.model)?;
-    let image = predict::image(args.index, args.csv.as_deref())?;
-    let demands = Demands {
-        min_zero_bits: args.min_zero_bits,
-        nonce: args.nonce,
-        input: image.map(|image| image_codes(&image.pixels).to_vec()),
-        passes: args.passes,
-    };
+    let demands = args.demands()?;
     let checked = receipt_file::check(&args.receipt, &model, &demands)?;
     let report = |verdict, reason: Option<String>| Report {
         schema: "hasher.verify/1",
         verified: reason.is_none(),
         reason,
         min_zero_bits: args.min_zero_bits,
+        demands: demands.clone(),
         verdict,
     };
     match checked {
@@ -97,5 +103,19 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, CliError> {
             Ok(Exit::Failed)
         }
         Err(refused) => Err(refused.into_error(&args.receipt)),
+    }
+}
+
+impl VerifyArgs {
+    fn demands(&self) -> Result<Demands, CliError> {
+        let image = predict::image(self.index, self.csv.as_deref())?;
+        Ok(Demands {
+            min_zero_bits: self.min_zero_bits,
+            passes: self.passes,
+            early_stop: self.early_stop,
+            level: self.level.and_then(Level::from_number),
+            nonce: self.nonce,
+            pixels: image.map(|image| image.pixels),
+        })
     }
 }

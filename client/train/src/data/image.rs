@@ -24,17 +24,57 @@ pub(super) const SHAPE: DataShape = DataShape {
 /// The patches of an image: 4×4 pixels at offsets 0, 2 and 4, row-major, and
 /// row-major inside each.
 pub fn image_codes(pixels: &[u8; IMAGE_PIXELS]) -> [u8; PATCHES * PATCH_INPUTS] {
-    std::array::from_fn(|at| {
-        let (patch, inside) = (at / PATCH_INPUTS, at % PATCH_INPUTS);
-        let row = patch / 3 * 2 + inside / 4;
-        let column = patch % 3 * 2 + inside % 4;
-        pixels[row * 8 + column]
-    })
+    std::array::from_fn(|at| pixels[pixel_of(at)])
+}
+
+/// The image that has these patches. Nothing when no image has: patches that
+/// disagree where they overlap, a pixel above [`PIXEL_MAX`], another length.
+pub fn image_of_codes(codes: &[u8]) -> Option<[u8; IMAGE_PIXELS]> {
+    let codes: &[u8; PATCHES * PATCH_INPUTS] = codes.try_into().ok()?;
+    let mut pixels = [0; IMAGE_PIXELS];
+    for (at, code) in codes.iter().enumerate() {
+        pixels[pixel_of(at)] = *code;
+    }
+    let is_image = image_codes(&pixels) == *codes && pixels.iter().all(|p| *p <= PIXEL_MAX);
+    is_image.then_some(pixels)
+}
+
+/// Place in the image of a place in the patches.
+const fn pixel_of(at: usize) -> usize {
+    let (patch, inside) = (at / PATCH_INPUTS, at % PATCH_INPUTS);
+    let row = patch / 3 * 2 + inside / 4;
+    let column = patch % 3 * 2 + inside % 4;
+    row * 8 + column
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn an_image_is_read_back_from_its_patches(
+            pixels in proptest::array::uniform32((0..=PIXEL_MAX, 0..=PIXEL_MAX)),
+        ) {
+            let pixels = std::array::from_fn(|at| {
+                let (even, odd) = pixels[at / 2];
+                if at % 2 == 0 { even } else { odd }
+            });
+            prop_assert_eq!(image_of_codes(&image_codes(&pixels)), Some(pixels));
+        }
+    }
+
+    #[test]
+    fn patches_of_no_image_have_none() {
+        let codes = image_codes(&[3; IMAGE_PIXELS]);
+        assert_eq!(image_of_codes(&codes[1..]), None);
+        assert_eq!(image_of_codes(&image_codes(&[17; IMAGE_PIXELS])), None);
+        let mut torn = codes;
+        torn[2] = 4; // the second patch shows this pixel too
+        assert_eq!(image_of_codes(&torn), None);
+    }
 
     #[test]
     fn patches_overlap_by_two_pixels() {
