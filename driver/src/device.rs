@@ -12,9 +12,9 @@ use hasher_work::{Digest, Nonce, NonceRange, Target, Work};
 
 use crate::DriverError;
 
-/// A name for a device that survives a replug: it comes from the USB port path
-/// (`usb-1-2.3`) or from the configuration (`sim-s3-0`, `cpu-0`), never from the
-/// kernel's device number.
+/// A name for a device that survives a replug and a reboot: it comes from the USB port
+/// as udev's `ID_PATH` names it (`pci-0000:00:14.0-usb-0:2.3`) or from the configuration
+/// (`sim-s3-0`, `cpu-0`), never from the kernel's device number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId(pub String);
 

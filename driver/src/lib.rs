@@ -26,7 +26,7 @@ pub use device::{
     DeviceCounters, DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork,
     HashDevice, PauseReason, Sweep, WorkEnd, WorkTag, next_event,
 };
-pub use error::DriverError;
+pub use error::{Denial, DriverError, Holder, Retry};
 pub use pll::{Clock, MAX_TIMEOUT_MS};
 pub use profile::{Layout, Model};
 pub use source::DeviceSource;
