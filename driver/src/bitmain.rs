@@ -29,6 +29,8 @@ pub struct BitmainDevice<T> {
     transport: T,
     begun: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// The last event, told once the transport has given the device back.
+    last: Option<DeviceEvent>,
     /// Whom to wake when the owner gives new orders between polls.
     waker: Option<Waker>,
 }
@@ -42,6 +44,7 @@ impl<T: Transport> BitmainDevice<T> {
             transport,
             begun: Instant::now(),
             alarm: None,
+            last: None,
             waker: None,
         }
     }
@@ -70,11 +73,24 @@ impl<T: Transport> BitmainDevice<T> {
         alarm.as_mut().poll(cx)
     }
 
+    /// The host's next event, if it has one. The last one waits for the transport to
+    /// give the device back, so that whoever hears it may end the program.
+    fn next_event(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<DeviceEvent>>> {
+        if self.last.is_none() {
+            match self.host.next_event()? {
+                gone @ DeviceEvent::Gone(_) => self.last = Some(gone),
+                event => return Some(Poll::Ready(Some(event))),
+            }
+        }
+        let closed = self.transport.poll_close(cx);
+        Some(closed.map(|()| self.last.take()))
+    }
+
     /// One step: an event, or progress without one.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Option<DeviceEvent>> {
         // Events first: the host's queue then never holds more than one input's.
-        if let Some(event) = self.host.next_event() {
-            return Poll::Ready(Some(event));
+        if let Some(event) = self.next_event(cx) {
+            return event;
         }
         let now = self.now();
         self.host.set_slowdown(self.transport.slowdown(), now);
@@ -82,8 +98,8 @@ impl<T: Transport> BitmainDevice<T> {
         if let Some(token) = self.host.next_token(now) {
             self.transport.start_send(token);
         }
-        if let Some(event) = self.host.next_event() {
-            return Poll::Ready(Some(event));
+        if let Some(event) = self.next_event(cx) {
+            return event;
         }
         if self.host.is_gone() {
             return Poll::Pending;

@@ -2,7 +2,7 @@
 //! their content.
 //!
 //! Owns the trait [`Transport`], which is all that the host code knows of USB.
-//! Implementations are the simulated controller and (later) a claimed interface.
+//! Implementations are the simulated controller and a claimed USB interface.
 //! A transport never interprets, splits or joins tokens, and never retries: what to
 //! do after a fault is decided by the host, who alone knows what was lost.
 
@@ -73,5 +73,32 @@ pub trait Transport: Send {
     /// and to tell users; the end of a work never depends on it.
     fn slowdown(&self) -> Option<f64> {
         None
+    }
+
+    /// Gives the device back in good order; ready within half a second.
+    ///
+    /// Called until it is ready; no transfer follows. Dropping a
+    /// transport gives the device back too, but then nobody knows when that is done,
+    /// and a program that ends at once may end before it.
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn start_send(&mut self, token: Bytes) {
+        (**self).start_send(token);
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<TransportEvent> {
+        (**self).poll_event(cx)
+    }
+
+    fn slowdown(&self) -> Option<f64> {
+        (**self).slowdown()
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_close(cx)
     }
 }

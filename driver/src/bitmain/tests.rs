@@ -481,3 +481,53 @@ async fn a_work_that_an_s3_drops_is_refused() {
     assert!(bench.device.can_run(&work));
     assert_eq!(Model::AntminerS1.layout(), Layout::S1);
 }
+
+/// A transport that takes its time to close.
+struct Lingering {
+    wire: SimTransport,
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+impl Transport for Lingering {
+    fn start_send(&mut self, token: Bytes) {
+        assert!(self.closing.is_none(), "sent while it is being closed");
+        self.wire.start_send(token);
+    }
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<TransportEvent> {
+        assert!(self.closing.is_none(), "read while it is being closed");
+        self.wire.poll_event(cx)
+    }
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let closing = self
+            .closing
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(ms(300))));
+        closing.as_mut().poll(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_is_told_when_the_transport_has_given_the_device_back() {
+    let board = board(Image::S3Version7, ZERO_BITS, "");
+    let transport = Lingering {
+        wire: board.attach().unwrap(),
+        closing: None,
+    };
+    let settings = BoardSettings::new(board.id().clone(), DeviceKind::Simulated);
+    let mut device = BitmainDevice::new(transport, settings);
+    assert!(matches!(next_event(&mut device).await, DeviceEvent::Ready));
+    let begun = Instant::now();
+    device.begin_shutdown();
+    let end = loop {
+        if let DeviceEvent::Gone(error) = next_event(&mut device).await {
+            break error;
+        }
+    };
+    assert!(matches!(end, DriverError::Closed));
+    assert!(
+        (ms(300)..secs(2)).contains(&begun.elapsed()),
+        "{:?}",
+        begun.elapsed()
+    );
+    let more = tokio::time::timeout(secs(60), next_event(&mut device)).await;
+    assert!(more.is_err(), "{more:?}");
+}
