@@ -86,6 +86,10 @@ pub(super) struct Feed {
     asked_at: Duration,
     answered_at: Duration,
     progress_at: Duration,
+    /// The last moment at which a caller's work came or ended.
+    used_at: Duration,
+    /// The device rests or is waking up; works that come wait for it.
+    is_at_rest: bool,
     fillers: u32,
 }
 
@@ -104,6 +108,8 @@ impl Feed {
             asked_at: now,
             answered_at: now,
             progress_at: now,
+            used_at: now,
+            is_at_rest: false,
             fillers: 0,
         }
     }
@@ -130,11 +136,34 @@ impl Feed {
         self.asked_at = now;
         self.answered_at = now;
         self.progress_at = now;
+        self.used_at = now;
+        self.is_at_rest = false;
+    }
+
+    /// The device takes nothing until it begins again; no caller has a work here.
+    pub(super) fn rest(&mut self) {
+        self.fifo = None;
+        self.is_at_rest = true;
+    }
+
+    /// Since when no caller has a work here, if none has.
+    pub(super) fn idle_since(&self) -> Option<Duration> {
+        (self.staged.is_empty() && self.on_wire.is_empty()).then_some(self.used_at)
+    }
+
+    /// Works that callers may submit to a device at rest, or waking up: as many as the
+    /// first packets carry.
+    pub(super) fn capacity_at_rest(&self) -> usize {
+        if !self.is_at_rest {
+            return 0;
+        }
+        self.queued.saturating_sub(self.staged.len())
     }
 
     /// The device holds nothing any more: gives back the callers' unfinished works.
     pub(super) fn abandon(&mut self) -> Vec<WorkTag> {
         self.fifo = None;
+        self.is_at_rest = false;
         let sent = self.on_wire.drain(..).map(|work| work.tag);
         let tags: Vec<_> = sent.chain(self.staged.drain(..).map(|w| w.tag)).collect();
         for tag in &tags {
@@ -162,6 +191,7 @@ impl Feed {
         if !self.is_busy() {
             self.progress_at = now;
         }
+        self.used_at = now;
         self.staged.push_back(work);
     }
 
@@ -335,6 +365,7 @@ impl Feed {
             return None;
         }
         let tag = self.on_wire.pop_front()?.tag;
+        self.used_at = now;
         self.registry.end(tag);
         Some(tag)
     }

@@ -3,7 +3,8 @@
 //! ```text
 //! starting ─► working ⇄ paused          any ─► closing ─► gone
 //!     ▲          │ fault, silence,         any ─► gone (disconnected, given up)
-//!     └──────────┘ stuck, lost works
+//!     ├──────────┤ stuck, lost works
+//!     └─ resting ┘ no work for long
 //! ```
 
 use std::time::Duration;
@@ -25,8 +26,12 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(1500);
 pub(super) enum Phase {
     Starting(Start),
     Working,
+    /// At its slowest clock, because nobody had work; the next work starts it anew.
+    Resting,
     Paused,
-    Closing { until: Duration },
+    Closing {
+        until: Duration,
+    },
     Gone,
 }
 
@@ -68,7 +73,7 @@ impl Host {
                     }
                 }
             }
-            Phase::Working | Phase::Paused if now >= self.feed.silent_at() => {
+            Phase::Working | Phase::Resting | Phase::Paused if now >= self.feed.silent_at() => {
                 self.gate.on_silence();
                 self.recover(now, "it stays silent");
             }
@@ -78,10 +83,29 @@ impl Host {
                 }
                 if self.feed.stuck_at().is_some_and(|at| now >= at) {
                     self.recover(now, "it takes no work from its queue");
+                } else if self.rest_at().is_some_and(|at| now >= at) {
+                    self.phase = Phase::Resting;
+                    self.feed.rest();
+                    self.calm();
                 }
             }
             Phase::Closing { until } if now >= *until => self.give_up(DriverError::Closed),
-            Phase::Paused | Phase::Closing { .. } | Phase::Gone => {}
+            Phase::Resting | Phase::Paused | Phase::Closing { .. } | Phase::Gone => {}
+        }
+    }
+
+    /// When the board goes to rest, if nobody has work for it until then.
+    fn rest_at(&self) -> Option<Duration> {
+        let is_tireless = self.receiver.layout() == Some(Layout::S3);
+        let rest_after = self.settings.rest_after.filter(|_| is_tireless)?;
+        Some(self.feed.idle_since()? + rest_after)
+    }
+
+    /// There is work again: the clock is set before the work goes on the wire.
+    pub(super) fn end_rest(&mut self, now: Duration) {
+        if let (Phase::Resting, Some(layout)) = (&self.phase, self.receiver.layout()) {
+            self.control.clear();
+            self.phase = Phase::Starting(Start::resume(layout, now));
         }
     }
 
@@ -100,12 +124,15 @@ impl Host {
                     feed.ends_at(),
                     ask,
                     works,
+                    self.rest_at(),
                 ]
                 .into_iter()
                 .flatten()
                 .min()
             }
-            Phase::Paused => [Some(feed.silent_at()), ask].into_iter().flatten().min(),
+            Phase::Resting | Phase::Paused => {
+                [Some(feed.silent_at()), ask].into_iter().flatten().min()
+            }
             Phase::Closing { until } => Some(*until),
             Phase::Gone => None,
         }
@@ -114,7 +141,7 @@ impl Host {
     /// A question or works, if due.
     pub(super) fn next_working_command(&mut self, now: Duration) -> Option<Command> {
         let layout = self.receiver.layout()?;
-        if !matches!(self.phase, Phase::Working | Phase::Paused) {
+        if !matches!(self.phase, Phase::Working | Phase::Resting | Phase::Paused) {
             return None;
         }
         if now >= self.feed.ask_at() {
@@ -179,7 +206,7 @@ impl Host {
         let asked = self.asked_pause.then_some(PauseReason::Asked);
         let reason = self.gate.reason().cloned().or(asked);
         match (&self.phase, reason) {
-            (Phase::Working, Some(reason)) => {
+            (Phase::Working | Phase::Resting, Some(reason)) => {
                 self.lose_works();
                 self.tell_paused(reason);
                 self.phase = Phase::Paused;
@@ -218,7 +245,7 @@ impl Host {
             self.give_up(DriverError::Closed);
             return;
         }
-        let was_ready = matches!(self.phase, Phase::Working | Phase::Paused);
+        let was_ready = matches!(self.phase, Phase::Working | Phase::Resting | Phase::Paused);
         if was_ready && now >= self.ready_since + STEADY_AFTER {
             self.recoveries_in_a_row = 0;
         }

@@ -19,7 +19,7 @@
 //! | File | Owns |
 //! | --- | --- |
 //! | `start` | order and timing of the first tokens |
-//! | `life` | phases: starting, working, paused, closing, gone |
+//! | `life` | phases: starting, working, resting, paused, closing, gone |
 //! | `receive` | bytes to replies to verdicts |
 //! | `feed` | which works go on the wire, when they are over, when to ask |
 //! | `fifo` | how full the controller is |
@@ -62,6 +62,11 @@ const SEND_WITHIN: Duration = Duration::from_secs(1);
 /// IN transfers that may fail in a row before the device is given up.
 const IN_FAULTS_IN_A_ROW: u32 = 10;
 
+/// An S3 without work for so long gets its slowest clock, unless told otherwise: it
+/// hashes dummy work for ever once started. Long enough that pauses between batches
+/// do not cost the start of a second.
+pub const REST_AFTER: Duration = Duration::from_secs(60);
+
 /// What a host must be told about a board.
 #[derive(Debug, Clone)]
 pub struct BoardSettings {
@@ -69,6 +74,7 @@ pub struct BoardSettings {
     kind: DeviceKind,
     filter_zero_bits: u32,
     clocks: [Clock; 2],
+    rest_after: Option<Duration>,
 }
 
 impl BoardSettings {
@@ -79,6 +85,7 @@ impl BoardSettings {
             kind,
             filter_zero_bits: 32,
             clocks: [Model::AntminerS1, Model::AntminerS3].map(Clock::stock),
+            rest_after: Some(REST_AFTER),
         }
     }
 
@@ -90,6 +97,14 @@ impl BoardSettings {
                 *slot = clock;
             }
         }
+        self
+    }
+
+    /// How long an S3 may be without work before it rests at its slowest clock;
+    /// nothing means for ever. An S1 stops by itself.
+    #[must_use]
+    pub const fn with_rest_after(mut self, rest_after: Option<Duration>) -> Self {
+        self.rest_after = rest_after;
         self
     }
 
@@ -215,6 +230,7 @@ impl Host {
     pub fn capacity(&self) -> usize {
         match self.phase {
             Phase::Working => self.feed.capacity(),
+            Phase::Resting | Phase::Starting(_) => self.feed.capacity_at_rest(),
             _ => 0,
         }
     }
@@ -238,6 +254,7 @@ impl Host {
         }
         self.counters.works += 1;
         self.feed.submit(work, now);
+        self.end_rest(now);
         Ok(())
     }
 

@@ -137,7 +137,7 @@ impl Host {
                 }
                 self.mind_gate(now);
             }
-            Phase::Paused => {
+            Phase::Resting | Phase::Paused => {
                 self.take_readings(layout, status, now);
                 self.mind_gate(now);
             }

@@ -663,6 +663,90 @@ fn shutdown_flushes_and_leaves_an_s3_at_its_slowest_clock() {
 }
 
 #[test]
+fn an_s3_without_work_rests_at_its_slowest_clock_and_wakes_before_the_next_work() {
+    let mut rig = Rig::ready(Layout::S3);
+    let stock = rig.peer.pll;
+    rig.keep_busy(20, secs(5));
+    rig.run_for(secs(1));
+    assert!(rig.live.is_empty());
+    rig.run_for(REST_AFTER - secs(2));
+    assert_eq!(rig.peer.pll, stock, "it rests only after {REST_AFTER:?}");
+    rig.run_for(secs(3));
+    assert_eq!(rig.peer.pll, Clock::slowest(Model::AntminerS3).reg_data());
+    assert!(!rig.peer.is_running());
+    rig.run_for(secs(600));
+    rig.peer.received.clear();
+    let tags: Vec<_> = (0..rig.host.capacity()).map(|_| rig.submit()).collect();
+    assert!(!tags.is_empty());
+    assert_eq!(rig.host.capacity(), 0);
+    rig.run_for(secs(3));
+    for tag in &tags {
+        assert_eq!(rig.ends[tag].0, WorkEnd::Timer);
+    }
+    let at = |wanted: fn(&Request) -> bool| rig.peer.received.iter().position(wanted).unwrap();
+    let config = at(|request| matches!(request, Request::Config(_)));
+    assert!(config < at(|request| matches!(request, Request::Task(_))));
+    assert_eq!(rig.peer.pll, stock);
+    assert!(rig.news.is_empty(), "nobody is told: {:?}", rig.news);
+    assert_eq!(rig.host.status().counters.recoveries, 0);
+}
+
+#[test]
+fn only_an_s3_rests_and_only_if_it_may() {
+    for (layout, rest_after) in [(Layout::S1, Some(REST_AFTER)), (Layout::S3, None)] {
+        let mut rig = Rig::new(layout);
+        rig.host.settings.rest_after = rest_after;
+        rig.run_for(secs(1));
+        let clock = rig.peer.pll;
+        rig.keep_busy(20, secs(5));
+        rig.run_for(REST_AFTER * 3);
+        assert_eq!(rig.peer.pll, clock, "{layout}");
+    }
+}
+
+#[test]
+fn a_board_at_rest_is_watched_like_any_other() {
+    let mut rig = Rig::ready(Layout::S3);
+    rig.run_for(REST_AFTER + secs(2));
+    rig.peer.temperature = 75;
+    rig.run_for(secs(2));
+    assert!(matches!(
+        rig.news.as_slice(),
+        [DeviceEvent::Paused(PauseReason::Hot(75))]
+    ));
+    assert_eq!(rig.host.capacity(), 0);
+    rig.peer.temperature = 50;
+    rig.run_for(secs(3));
+    assert!(matches!(rig.news[1], DeviceEvent::Resumed));
+    rig.run_for(REST_AFTER);
+    rig.peer.is_silent = true;
+    rig.run_for(secs(4));
+    assert!(matches!(
+        rig.news[2],
+        DeviceEvent::Paused(PauseReason::StatusMissing)
+    ));
+}
+
+#[test]
+fn a_rest_can_be_ended_by_shutdown_and_by_unplug() {
+    let mut rig = Rig::ready(Layout::S3);
+    rig.run_for(REST_AFTER + secs(2));
+    rig.host.begin_shutdown(rig.now);
+    rig.run_for(secs(2));
+    assert!(matches!(
+        rig.news.as_slice(),
+        [DeviceEvent::Gone(DriverError::Closed)]
+    ));
+    let mut rig = Rig::ready(Layout::S3);
+    rig.run_for(REST_AFTER + secs(2));
+    let tag = rig.submit();
+    let fault = TransportEvent::Fault(TransportError::Disconnected);
+    rig.host.on_transport(fault, rig.now);
+    rig.take_news();
+    assert_eq!(rig.ends[&tag].0, WorkEnd::Lost);
+}
+
+#[test]
 fn shutdown_of_a_device_that_takes_nothing_is_bounded() {
     let mut rig = Rig::ready(Layout::S1);
     rig.run_for(ms(500));
