@@ -6,6 +6,8 @@
 //! A transport never interprets, splits or joins tokens, and never retries: what to
 //! do after a fault is decided by the host, who alone knows what was lost.
 
+pub mod conformance;
+
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
