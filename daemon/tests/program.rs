@@ -304,7 +304,7 @@ fn bad_arguments_end_with_one_clear_error_and_a_hint() {
         (
             vec!["--device".as_ref(), "sim:s9".as_ref()],
             2,
-            "there are sim:s1, sim:s3 and cpu",
+            "there are usb, sim:s1, sim:s3 and cpu",
         ),
         (
             vec!["--log".as_ref(), "=,=".as_ref()],

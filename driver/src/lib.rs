@@ -16,6 +16,7 @@ mod spec;
 pub mod stream;
 pub mod token;
 pub mod transport;
+pub mod usb;
 #[cfg(test)]
 mod vectors;
 
@@ -30,4 +31,4 @@ pub use error::{Denial, DriverError, Holder, Retry};
 pub use pll::{Clock, MAX_TIMEOUT_MS};
 pub use profile::{Layout, Model};
 pub use source::DeviceSource;
-pub use spec::{DeviceSpec, SPEC_BYTES_MAX, SimSpec};
+pub use spec::{DeviceSpec, SPEC_BYTES_MAX, SimSpec, UsbSpec};

@@ -5,12 +5,14 @@
 //! to open again is the owner's decision (the daemon's manager).
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::host::BoardSettings;
 use crate::sim::SimBoard;
+use crate::usb::open_port;
 use crate::{
     BitmainDevice, CPU_THREADS_MAX, Clock, CpuDevice, DeviceId, DeviceKind, DeviceSpec,
-    DriverError, HashDevice,
+    DriverError, HashDevice, UsbSpec,
 };
 
 /// A device that can be opened, also after a fault or an unplug.
@@ -22,6 +24,11 @@ pub struct DeviceSource {
 
 #[derive(Debug)]
 enum Origin {
+    Usb {
+        spec: UsbSpec,
+        /// The last attachment ended in a way that a reset of the port may cure.
+        reset_first: AtomicBool,
+    },
     Sim {
         board: SimBoard,
         clock: Option<Clock>,
@@ -33,13 +40,22 @@ enum Origin {
 
 impl DeviceSpec {
     /// The source of this device; `index` tells devices of one daemon apart and ends
-    /// the name, as in `sim-s3-0`. A simulated board gets power now.
+    /// the name, as in `sim-s3-0`. A simulated board gets power now. A board on USB is
+    /// named by its port instead; where a text means every board,
+    /// [`UsbSpec::source`] makes the source of each.
     ///
     /// # Errors
-    /// Those of the book of solutions, and [`DriverError::Io`] when the system starts
+    /// [`DriverError::BadSpec`] for a text that means every board on USB, those of the book of solutions, and [`DriverError::Io`] when the system starts
     /// no thread.
     pub fn open(&self, index: usize) -> Result<DeviceSource, DriverError> {
         let (id, origin) = match self {
+            Self::Usb(spec) => {
+                let port = spec.port().cloned();
+                let port = port.ok_or_else(|| {
+                    DriverError::BadSpec("\"usb\" means every board, not one".to_owned())
+                })?;
+                return Ok(spec.source(port));
+            }
             Self::Cpu { threads } => {
                 let all = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
                 let threads = threads.unwrap_or(all).clamp(1, CPU_THREADS_MAX);
@@ -56,6 +72,17 @@ impl DeviceSpec {
     }
 }
 
+impl UsbSpec {
+    /// The source of the board at `port`, plugged in or not.
+    pub fn source(&self, port: DeviceId) -> DeviceSource {
+        let origin = Origin::Usb {
+            spec: self.clone(),
+            reset_first: AtomicBool::new(false),
+        };
+        DeviceSource { id: port, origin }
+    }
+}
+
 impl DeviceSource {
     /// Name of the device, the same for every opening.
     pub const fn id(&self) -> &DeviceId {
@@ -64,7 +91,8 @@ impl DeviceSource {
 
     /// What does the hashing.
     pub const fn kind(&self) -> DeviceKind {
-        match self.origin {
+        match &self.origin {
+            Origin::Usb { spec, .. } => spec.kind(),
             Origin::Sim { .. } => DeviceKind::Simulated,
             Origin::Cpu { .. } => DeviceKind::Cpu,
         }
@@ -75,9 +103,17 @@ impl DeviceSource {
     ///
     /// # Errors
     /// [`DriverError::NotFound`] while it is not plugged in, [`DriverError::Timeout`]
-    /// when it does not come up, [`DriverError::Io`] when the system refuses.
+    /// when it does not come up, [`DriverError::Busy`] and
+    /// [`DriverError::PermissionDenied`] when somebody is in the way,
+    /// [`DriverError::Io`] when the system refuses.
     pub async fn open(&self) -> Result<Box<dyn HashDevice>, DriverError> {
         match &self.origin {
+            Origin::Usb { spec, reset_first } => {
+                let reset_first = reset_first.swap(false, Ordering::Relaxed);
+                let transport = open_port(&self.id, spec.opening(reset_first)).await?;
+                let settings = spec.settings(self.id.clone());
+                Ok(Box::new(BitmainDevice::new(transport, settings)))
+            }
             Origin::Cpu { threads } => Ok(Box::new(CpuDevice::new(self.id.clone(), *threads)?)),
             Origin::Sim { board, clock } => {
                 let transport = board.attach_application().await?;
@@ -89,6 +125,21 @@ impl DeviceSource {
                 Ok(Box::new(BitmainDevice::new(transport, settings)))
             }
         }
+    }
+
+    /// Tells why the last attachment ended. After a fault that no new start cured, the
+    /// next opening of a board on USB begins with a reset of its port (protocol
+    /// reference, section 7.3). A board that never spoke the protocol is not reset:
+    /// it may be something else.
+    pub fn note_end(&self, why: &DriverError) {
+        let Origin::Usb { reset_first, .. } = &self.origin else {
+            return;
+        };
+        let may_help = matches!(
+            why,
+            DriverError::Unrecoverable(_) | DriverError::Timeout { .. } | DriverError::Io { .. }
+        );
+        reset_first.store(may_help, Ordering::Relaxed);
     }
 }
 
@@ -186,6 +237,43 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut device = source.open().await.unwrap();
         assert!(find(&mut *device, 20, 10).await);
+    }
+
+    #[tokio::test]
+    async fn a_board_on_usb_is_named_by_its_port_and_absent_where_none_is() {
+        let port = "platform-no-such-controller-usb-0:1";
+        let source = format!("usb:{port}").parse::<DeviceSpec>().unwrap();
+        let source = source.open(0).unwrap();
+        assert_eq!(
+            (source.id().0.as_str(), source.kind()),
+            (port, DeviceKind::Usb)
+        );
+        let error = source.open().await.err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!("device {port} is not plugged in")
+        );
+        let all = "usb".parse::<DeviceSpec>().unwrap();
+        assert!(matches!(all.open(0), Err(DriverError::BadSpec(_))));
+    }
+
+    #[test]
+    fn only_a_board_that_spoke_the_protocol_is_reset() {
+        let source = "usb:x-usb-0:1"
+            .parse::<DeviceSpec>()
+            .unwrap()
+            .open(0)
+            .unwrap();
+        let resets = |why: DriverError| {
+            source.note_end(&why);
+            match &source.origin {
+                Origin::Usb { reset_first, .. } => reset_first.load(Ordering::Relaxed),
+                _ => panic!("a board on usb"),
+            }
+        };
+        assert!(resets(DriverError::Unrecoverable("it stays silent")));
+        assert!(!resets(DriverError::Disconnected));
+        assert!(!resets(DriverError::UnknownLayout));
     }
 
     #[tokio::test]

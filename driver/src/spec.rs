@@ -5,6 +5,8 @@
 //!
 //! | Text | Device |
 //! |---|---|
+//! | `usb` | every board on USB, now and later, with any of the keys of `usb` |
+//! | `usb:PORT` | the board at this port, such as `usb:pci-0000:00:14.0-usb-0:2.3` |
 //! | `sim:s1`, `sim:s3` | simulated Antminer, with any of the keys below |
 //! | `cpu` | this CPU; `threads=1..256` (all of them) |
 //!
@@ -19,6 +21,15 @@
 //! | `boot-loader` | yes, no (yes) | whether the board waits in its boot loader |
 //! | `hashing` | thread, inline (thread) | where its CPU work is done |
 //!
+//! | Key of `usb` | Values (default) | Meaning |
+//! |---|---|---|
+//! | `s1-mhz`, `s3-mhz` | a clock of the model's table (stock) | clock of the boards that turn out to be one |
+//! | `beyond-limit` | yes, no (no) | whether `s3-mhz` may be above 250; heat and supply are then your concern |
+//! | `rest` | seconds (60; 0 is never) | an S3 without work for so long gets its slowest clock |
+//! | `zero-bits` | 8 to 32 (32) | what the chips filter for; only an emulated board has less, and is then called simulated |
+//! | `via` | nusb, libusb (nusb) | the way to the kernel; libusb where it is built in |
+//! | `give-back` | yes, no (yes) | whether a kernel driver gets its board back at the end |
+//!
 //! Values hold no comma, so neither can the path of a book.
 
 use std::fmt;
@@ -29,12 +40,18 @@ use std::sync::Arc;
 use crate::sim::{Book, Hashing, Image, SILICON_ZERO_BITS, Script, SimSettings};
 use crate::{CPU_THREADS_MAX, Clock, DriverError, Model};
 
+mod usb;
+
+pub use usb::UsbSpec;
+
 /// Longest text of one device; a script of 64 events fits.
 pub const SPEC_BYTES_MAX: usize = 4096;
 
 /// What kind of device, and how it is set.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DeviceSpec {
+    /// Boards on USB.
+    Usb(UsbSpec),
     /// A simulated board.
     Sim(SimSpec),
     /// This CPU.
@@ -91,7 +108,11 @@ fn parse(text: &str) -> Result<DeviceSpec, String> {
             let pairs = pairs(parts, "sim:s3", &S3_KEYS)?;
             SimSpec::parse(Image::S3Version7, &pairs).map(DeviceSpec::Sim)
         }
-        _ => Err("no such device; there are sim:s1, sim:s3 and cpu".to_owned()),
+        Some("usb") => UsbSpec::parse(None, parts).map(DeviceSpec::Usb),
+        Some(text) if text.starts_with("usb:") => {
+            UsbSpec::parse(text.strip_prefix("usb:"), parts).map(DeviceSpec::Usb)
+        }
+        _ => Err("no such device; there are usb, sim:s1, sim:s3 and cpu".to_owned()),
     }
 }
 
@@ -248,9 +269,17 @@ fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
 }
 
 fn clock(model: Model, text: &str) -> Result<Clock, String> {
+    Clock::new(model, mhz(text)?).map_err(|error| error.to_string())
+}
+
+fn clock_beyond_limit(model: Model, text: &str) -> Result<Clock, String> {
+    Clock::beyond_default_limit(model, mhz(text)?).map_err(|error| error.to_string())
+}
+
+fn mhz(text: &str) -> Result<f64, String> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match text.parse() {
-        Ok(mhz) if plain => Clock::new(model, mhz).map_err(|error| error.to_string()),
+        Ok(mhz) if plain => Ok(mhz),
         _ => Err(format!("{text:?} is no number of MHz")),
     }
 }
@@ -262,6 +291,7 @@ const fn bad(why: String) -> DriverError {
 impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Usb(spec) => spec.fmt(f),
             Self::Sim(spec) => spec.fmt(f),
             Self::Cpu { threads: None } => f.write_str("cpu"),
             Self::Cpu {

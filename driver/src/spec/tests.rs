@@ -46,11 +46,11 @@ fn a_wrong_device_gets_an_error_that_lists_what_is_legal() {
     for (text, why) in [
         (
             "",
-            "device \"\": no such device; there are sim:s1, sim:s3 and cpu",
+            "device \"\": no such device; there are usb, sim:s1, sim:s3 and cpu",
         ),
         (
             "sim:s2",
-            "device \"sim:s2\": no such device; there are sim:s1, sim:s3 and cpu",
+            "device \"sim:s2\": no such device; there are usb, sim:s1, sim:s3 and cpu",
         ),
         (
             "sim:s3,speed=1",
