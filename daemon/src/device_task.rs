@@ -252,6 +252,7 @@ fn device_report(info: &DeviceInfo, state: DeviceState, attachments: u32) -> Dev
         kind: wire_kind(info.kind),
         state,
         reason: None,
+        remedy: None,
         model: clip::<64>(&info.model),
         firmware: clip::<64>(&info.firmware),
         chips_per_chain: bounded(info.chips_per_chain.clone()),

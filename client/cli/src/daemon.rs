@@ -64,7 +64,9 @@ impl Devices {
         let begin = Instant::now();
         loop {
             let status = client.status()?;
-            let is_starting = |device: &DeviceReport| device.state == DeviceState::Starting;
+            let is_starting = |device: &DeviceReport| {
+                matches!(device.state, DeviceState::Claiming | DeviceState::Starting)
+            };
             match Self::ready(&status) {
                 Err(_) if status.devices.iter().any(is_starting) && begin.elapsed() < START_MAX => {
                     thread::sleep(LOOK);
@@ -99,7 +101,12 @@ impl Devices {
                     device.reason.as_deref().unwrap_or("no reason is given")
                 ),
             )
-            .hint("see `hasher status`, and try again in a moment"),
+            .hint(
+                device
+                    .remedy
+                    .as_deref()
+                    .unwrap_or("see `hasher status`, and try again in a moment"),
+            ),
         })
     }
 

@@ -40,12 +40,23 @@ pub struct ProtocolReport {
     pub max: String,
 }
 
-/// Where a device is in its life.
+/// Where a device is in its life. A reader takes a state that it does not know for one
+/// in which the device takes no works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceState {
-    /// Not there; the daemon tries again after a while.
+    /// Not plugged in, or not there for another reason.
     Absent,
+    /// On the bus; being opened.
+    Claiming,
+    /// On the bus, but a kernel driver or another program holds it.
+    Busy,
+    /// On the bus, but the daemon may not open it.
+    Denied,
+    /// On the bus, but it does not speak the protocol; left alone until it is replugged.
+    Refused,
+    /// On the bus; it failed, and the daemon tries again after a while.
+    Waiting,
     /// Opened, being initialised.
     Starting,
     /// Takes works.
@@ -54,6 +65,28 @@ pub enum DeviceState {
     Paused,
     /// Being flushed and closed.
     Stopping,
+    /// A state of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+impl DeviceState {
+    /// The word for it, as in the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Claiming => "claiming",
+            Self::Busy => "busy",
+            Self::Denied => "denied",
+            Self::Refused => "refused",
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// One device.
@@ -68,6 +101,9 @@ pub struct DeviceReport {
     /// Why it is not ready, for people; absent when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What a person can do about it, in one line; absent when nothing is known to help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// Model for people; empty while not known.
     pub model: String,
     /// Firmware version; empty while not known.
@@ -222,6 +258,28 @@ mod tests {
             "totals":{"jobs_done":4,"newer":5},"more":[]}"#;
         let report: StatusReport = serde_json::from_str(text).unwrap();
         assert_eq!(report.totals.jobs_done, 4);
+    }
+
+    #[test]
+    fn states_are_written_as_their_words_and_unknown_ones_are_read() {
+        for state in [
+            DeviceState::Absent,
+            DeviceState::Claiming,
+            DeviceState::Busy,
+            DeviceState::Denied,
+            DeviceState::Refused,
+            DeviceState::Waiting,
+            DeviceState::Starting,
+            DeviceState::Ready,
+            DeviceState::Paused,
+            DeviceState::Stopping,
+        ] {
+            let word = serde_json::to_value(state).unwrap();
+            assert_eq!(word, state.as_str());
+            assert_eq!(serde_json::from_value::<DeviceState>(word).unwrap(), state);
+        }
+        let newer: DeviceState = serde_json::from_str("\"dreaming\"").unwrap();
+        assert_eq!(newer, DeviceState::Unknown);
     }
 
     #[test]

@@ -96,6 +96,9 @@ fn text(report: &Report<'_>, style: Style) -> Vec<String> {
 
 fn device_text(device: &DeviceReport, style: Style) -> Vec<String> {
     let mut text = vec![device_heading(device, style)];
+    if let Some(remedy) = &device.remedy {
+        text.push(format!("    hint: {remedy}"));
+    }
     let mut facts = Vec::new();
     if !device.chips_per_chain.is_empty() {
         facts.push(format!("chips {}", joined(&device.chips_per_chain, "+")));
@@ -161,13 +164,7 @@ fn device_text(device: &DeviceReport, style: Style) -> Vec<String> {
 }
 
 fn device_heading(device: &DeviceReport, style: Style) -> String {
-    let state = match device.state {
-        DeviceState::Absent => "absent",
-        DeviceState::Starting => "starting",
-        DeviceState::Ready => "ready",
-        DeviceState::Paused => "paused",
-        DeviceState::Stopping => "stopping",
-    };
+    let state = device.state.as_str();
     let state = if device.state == DeviceState::Ready {
         style.good(state)
     } else {

@@ -307,6 +307,7 @@ fn the_largest_status_document_fits_into_its_frame() {
         kind: hasher_wire::DeviceKind::Simulated,
         state: DeviceState::Stopping,
         reason: Some(text(128)),
+        remedy: Some(text(128)),
         model: text(64),
         firmware: text(64),
         chips_per_chain: vec![255; 16],
