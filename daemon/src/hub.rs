@@ -307,6 +307,12 @@ impl Hub {
         });
     }
 
+    /// Forgets a device that will not come back.
+    pub(crate) fn forget_device(&self, id: &str) {
+        self.inventory
+            .send_if_modified(|inventory| inventory.remove(id).is_some());
+    }
+
     // ---- time and end ----
 
     /// Fails what is overdue, for as long as it is polled.

@@ -9,6 +9,7 @@
 //! threads of their own. `main.rs` parses arguments and calls [`run()`]; tests call
 //! it with invented devices.
 
+mod boards;
 mod core;
 mod device_task;
 mod digest;
@@ -29,6 +30,7 @@ mod test_device;
 mod test_rng;
 mod time;
 
+pub use boards::{Bus, UsbBus};
 pub use life::{DEVICES_MAX, run};
 pub use listener::{ListenError, Listener};
 pub use manager::Source;

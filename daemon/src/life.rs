@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::boards::{self, Bus};
 use crate::core::{self, JobError};
 use crate::hub::Hub;
 use crate::listener::Listener;
@@ -27,14 +28,15 @@ const SESSIONS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Devices get this long to be flushed and closed; each has its own, shorter bound.
 const DEVICES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves clients of `listener` with the devices of `sources` until `shutdown`
-/// resolves; then answers everybody, says Goodbye and closes the devices. The whole
-/// end takes at most 11 s.
+/// Serves clients of `listener` with the devices of `sources`, and those that come on
+/// `bus`, until `shutdown` resolves; then answers everybody, says Goodbye and closes
+/// the devices. The whole end takes at most 11 s.
 ///
 /// Without devices it serves too: digests work, searches are answered "no device".
-pub async fn run<S: Source>(
+pub async fn run<S: Source, B: Bus>(
     listener: Listener,
     sources: Vec<S>,
+    bus: Option<B>,
     shutdown: impl Future<Output = ()>,
 ) {
     let hub = Hub::new();
@@ -44,15 +46,27 @@ pub async fn run<S: Source>(
 
     info!(
         devices = sources.len(),
+        usb = bus.is_some(),
         version = env!("CARGO_PKG_VERSION"),
         "hasherd starts"
     );
     if !sources.is_empty() {
         hub.expect_device();
     }
+    let ports_max = DEVICES_MAX.saturating_sub(sources.len());
     for source in sources {
         let (hub, watchdog) = (Arc::clone(&hub), Arc::clone(&watchdog));
         devices.spawn(supervise(source, hub, watchdog, stop_devices.clone()));
+    }
+    if let Some(bus) = bus {
+        let context = boards::Context {
+            hub: Arc::clone(&hub),
+            watchdog: Arc::clone(&watchdog),
+            tasks: devices.clone(),
+            stop: stop_devices.clone(),
+            ports_max,
+        };
+        devices.spawn(boards::follow(bus, context));
     }
     let accepting = listener.run(Arc::clone(&hub), sessions.clone(), stop_sessions.clone());
     let accepting = tokio::spawn(accepting);

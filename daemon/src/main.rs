@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use hasher_daemon::{DEVICES_MAX, ListenError, Listener};
-use hasher_driver::{DeviceSource, DeviceSpec};
+use hasher_daemon::{DEVICES_MAX, ListenError, Listener, UsbBus};
+use hasher_driver::{DeviceSpec, UsbSpec};
 use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -15,13 +15,14 @@ use tracing_subscriber::EnvFilter;
 
 /// Shares hash devices among programs over a Unix socket.
 ///
-/// Without any --device it still serves digests and status; searches are answered
-/// "no device". Under systemd's socket activation it takes the socket named "jobs".
+/// Without any --device it uses every board on USB, now and later. While there is none it
+/// still serves digests and status; searches are answered "no device". Under systemd's socket activation it takes the socket named "jobs".
 #[derive(Debug, Parser)]
 #[command(name = "hasherd", version)]
 struct Arguments {
-    /// Device to attach; repeatable. `sim:s3` and `sim:s1` simulate an Antminer
-    /// (`sim:s3,zero-bits=14`), `cpu` searches on this CPU (`cpu,threads=2`).
+    /// Device to attach; repeatable. `usb` means every board on USB, `usb:PORT` the one
+    /// at a port; `sim:s3` and `sim:s1` simulate an Antminer (`sim:s3,zero-bits=14`),
+    /// `cpu` searches on this CPU (`cpu,threads=2`) [default: usb]
     #[arg(long = "device", value_name = "SPEC")]
     devices: Vec<DeviceSpec>,
 
@@ -52,6 +53,10 @@ const NOT_PERMITTED: u8 = 5;
 /// Helper threads for larger digests: with two, one client's digest need not wait
 /// for another's; more would take the CPU from the devices' tasks.
 const DIGEST_THREADS: usize = 2;
+
+/// Helper threads for opening boards, which the kernel may hold up for seconds while it
+/// resets a port or a board does not answer.
+const USB_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -100,18 +105,23 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(DIGEST_THREADS)
+        .max_blocking_threads(DIGEST_THREADS + USB_THREADS)
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
         let listener = listen(arguments.socket.as_deref())?;
-        let sources = (0..)
-            .zip(&arguments.devices)
-            .map(|(index, device)| device.open(index))
-            .collect::<Result<Vec<DeviceSource>, _>>()
-            .context("cannot set a device up")?;
+        let (mut sources, mut boards) = (Vec::new(), Vec::new());
+        for (index, device) in (0..).zip(arguments.devices) {
+            match device {
+                DeviceSpec::Usb(spec) => boards.push(spec),
+                other => sources.push(other.open(index).context("cannot set a device up")?),
+            }
+        }
+        if sources.is_empty() && boards.is_empty() {
+            boards.push(UsbSpec::default());
+        }
         let shutdown = async {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -119,7 +129,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 () = stdin_end(arguments.exit_on_stdin_eof) => {}
             }
         };
-        hasher_daemon::run(listener, sources, shutdown).await;
+        hasher_daemon::run(listener, sources, UsbBus::new(boards), shutdown).await;
         Ok(())
     })
 }

@@ -1,15 +1,25 @@
 //! Opens devices, runs a task for each, and tries again when one is gone.
 //!
-//! Owns the back-off timers and what the status says about absent devices. It never
-//! gives a device work; [`DeviceTask`] does. The daemon starts one supervisor per
-//! configured device.
+//! Owns the life of a device outside its task: when it is opened again, and what log and
+//! status say about one that is not open. It never gives a device work; [`DeviceTask`]
+//! does. The daemon starts one supervisor for each configured device, and
+//! [`boards`](crate::boards) one for each port of a bus.
+//!
+//! ```text
+//! absent ─► claiming ─► starting ─► ready ⇄ paused      (device task: from starting on)
+//!    ▲         │ busy, denied: again each second
+//!    │         │ refused: when it was replugged
+//!    └─────────┴ any fault: waiting 0.5 s to 30 s, or until it is replugged
+//! ```
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hasher_driver::{DeviceId, DeviceKind, DeviceSource, DriverError, HashDevice};
+use hasher_driver::{DeviceId, DeviceKind, DeviceSource, DriverError, HashDevice, Retry};
 use hasher_wire::{DeviceCountersReport, DeviceReport, DeviceState};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -17,6 +27,7 @@ use crate::device_task::{DeviceTask, clip, wire_kind};
 use crate::error_text::one_line;
 use crate::hub::Hub;
 use crate::notify::Watchdog;
+use crate::time::sleep_until;
 
 /// First wait before a device is opened again: a replugged board needs about that
 /// long to enumerate (inferred).
@@ -25,9 +36,16 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 /// Longest wait, so that a board that comes back after hours is found soon.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
+/// How often a device that somebody else holds, or that may not be opened, is tried. It
+/// must be ours within two seconds after that ended; an attempt costs two system calls.
+const BUSY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Longest time for opening a device. A board that waits in its boot loader is
 /// started first, which takes seconds (source: the driver's own bounds).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the status says of a port without a device.
+const NOT_PLUGGED_IN: &str = "not plugged in";
 
 /// A way to open one device, again and again.
 pub trait Source: Send + Sync + 'static {
@@ -43,6 +61,12 @@ pub trait Source: Send + Sync + 'static {
     /// Why it cannot be opened now; [`DriverError::is_retryable`] says whether
     /// trying again may help.
     fn open(&self) -> impl Future<Output = Result<Box<dyn HashDevice>, DriverError>> + Send;
+
+    /// Tells why the device that was opened last is gone; the next opening may begin
+    /// with what helps then.
+    fn note_end(&self, why: &DriverError) {
+        let _ = why;
+    }
 }
 
 impl Source for DeviceSource {
@@ -57,94 +81,265 @@ impl Source for DeviceSource {
     fn open(&self) -> impl Future<Output = Result<Box<dyn HashDevice>, DriverError>> + Send {
         self.open()
     }
+
+    fn note_end(&self, why: &DriverError) {
+        self.note_end(why);
+    }
 }
 
-/// Keeps one device attached until `stop`, or until it can never be attached.
+/// A device's place on a bus; a device that is on none is always there.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(Option<watch::Receiver<bool>>);
+
+impl Place {
+    /// Follows the port of a bus: whether something is plugged in, sent anew for each
+    /// arrival. The device is forgotten when the sender is dropped.
+    pub(crate) const fn port(presence: watch::Receiver<bool>) -> Self {
+        Self(Some(presence))
+    }
+
+    const fn is_on_a_bus(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn is_there(&mut self) -> bool {
+        self.0
+            .as_mut()
+            .is_none_or(|presence| *presence.borrow_and_update())
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|presence| presence.has_changed().is_err())
+    }
+
+    /// Something was plugged in or out since [`is_there`](Self::is_there), or the place
+    /// is forgotten. Never without a bus.
+    async fn changed(&mut self) {
+        match &mut self.0 {
+            Some(presence) => drop(presence.changed().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Keeps one device that is on no bus attached until `stop`, or until it can never be.
 pub(crate) async fn supervise(
     source: impl Source,
     hub: Arc<Hub>,
     watchdog: Arc<Watchdog>,
     stop: CancellationToken,
 ) {
-    let mut back_off = BACK_OFF_MIN;
-    let mut attachments = 0;
-    loop {
-        report(
-            &hub,
-            &source,
-            DeviceState::Starting,
-            attachments,
-            "being opened",
-        );
-        let opened = tokio::select! {
-            opened = tokio::time::timeout(OPEN_TIMEOUT, source.open()) => opened,
-            () = stop.cancelled() => {
-                return report(&hub, &source, DeviceState::Absent, attachments, "closed");
-            }
-        };
-        let opened = opened.unwrap_or(Err(DriverError::Timeout {
-            operation: "opening",
-            after: OPEN_TIMEOUT,
-        }));
-        let (error, was_ready) = match opened {
-            Ok(device) => {
-                attachments += 1;
-                let task = DeviceTask::new(device, Arc::clone(&hub), watchdog.pulse(), attachments);
-                let stop = stop.clone();
-                // Its own tokio task, so that a panic in a driver ends the device
-                // and not the daemon; the works go back to the queue either way.
-                match tokio::spawn(async move { task.run(&stop).await }).await {
-                    Ok(ended) => ended,
-                    Err(panic) => {
-                        error!(device = %source.id(), %panic, "device task failed");
-                        (DriverError::Unrecoverable("its driver failed"), false)
-                    }
-                }
-            }
-            Err(error) => (error, false),
-        };
-        if stop.is_cancelled() || matches!(error, DriverError::Closed) {
-            info!(device = %source.id(), "device closed");
-            return report(&hub, &source, DeviceState::Absent, attachments, "closed");
-        }
-        let reason = one_line(&error);
-        report(&hub, &source, DeviceState::Absent, attachments, &reason);
-        if !error.is_retryable() {
-            error!(device = %source.id(), error = reason, "device given up");
-            return;
-        }
-        if was_ready {
-            back_off = BACK_OFF_MIN;
-        }
-        warn!(device = %source.id(), error = reason, retry_ms = back_off.as_millis() as u64, "device gone");
-        tokio::select! {
-            () = tokio::time::sleep(back_off) => {}
-            () = stop.cancelled() => return,
-        }
-        back_off = (back_off * 2).min(BACK_OFF_MAX);
+    supervise_at(Place(None), source, hub, watchdog, stop).await;
+}
+
+/// Keeps the device at a place attached until `stop`, until it can never be, or until
+/// the place is forgotten.
+pub(crate) async fn supervise_at(
+    place: Place,
+    source: impl Source,
+    hub: Arc<Hub>,
+    watchdog: Arc<Watchdog>,
+    stop: CancellationToken,
+) {
+    let mut supervisor = Supervisor {
+        place,
+        source,
+        hub,
+        watchdog,
+        attachments: 0,
+        said: None,
+    };
+    supervisor.run(&stop).await;
+    if supervisor.place.is_forgotten() && !stop.is_cancelled() {
+        supervisor.hub.forget_device(&supervisor.source.id().0);
     }
 }
 
-/// What the status says about a device that is not open.
-fn report(hub: &Hub, source: &impl Source, state: DeviceState, attachments: u32, reason: &str) {
-    hub.report_device(DeviceReport {
-        id: clip::<64>(&source.id().0),
-        kind: wire_kind(source.kind()),
-        state,
-        reason: Some(clip::<128>(reason)),
-        remedy: None,
-        model: String::new(),
-        firmware: String::new(),
-        chips_per_chain: Vec::new(),
-        frequency_mhz: 0.0,
-        filter_zero_bits: 0,
-        nominal_hash_rate_hps: 0.0,
-        temperatures_celsius: Vec::new(),
-        fans_rpm: Vec::new(),
-        fifo_space: None,
-        slowdown: None,
-        works_in_flight: 0,
-        attachments,
-        counters: DeviceCountersReport::default(),
-    });
+struct Supervisor<S> {
+    place: Place,
+    source: S,
+    hub: Arc<Hub>,
+    watchdog: Arc<Watchdog>,
+    attachments: u32,
+    /// What log and status said last, unless the device's task spoke since.
+    said: Option<(DeviceState, String)>,
+}
+
+impl<S: Source> Supervisor<S> {
+    async fn run(&mut self, stop: &CancellationToken) {
+        let mut back_off = BACK_OFF_MIN;
+        // Something was plugged in, as far as anybody knows; not just tried once more.
+        let mut is_news = true;
+        while !stop.is_cancelled() {
+            if !self.place.is_there() {
+                back_off = BACK_OFF_MIN;
+                if !self.await_arrival(stop).await {
+                    return;
+                }
+                is_news = true;
+            }
+            self.announce(is_news);
+            let (error, was_ready) = match self.open(stop).await {
+                Some(Ok(device)) => self.attend(device, stop).await,
+                Some(Err(error)) => (error, false),
+                None => (DriverError::Closed, false),
+            };
+            if stop.is_cancelled() || matches!(error, DriverError::Closed) {
+                info!(device = %self.source.id(), "device closed");
+                return self.report(DeviceState::Absent, "closed", None);
+            }
+            self.explain(&error);
+            if was_ready {
+                back_off = BACK_OFF_MIN;
+            }
+            let pause = match error.retry() {
+                Retry::Never => {
+                    let error = one_line(&error);
+                    return error!(device = %self.source.id(), error, "device given up");
+                }
+                Retry::Soon => Some(BUSY_INTERVAL),
+                Retry::AfterReplug if self.place.is_on_a_bus() => None,
+                Retry::AfterReplug | Retry::Later => {
+                    let pause = back_off;
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                    Some(pause)
+                }
+            };
+            tokio::select! {
+                () = sleep_until(pause.map(|pause| Instant::now() + pause)) => is_news = false,
+                () = self.place.changed() => is_news = true,
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits until something is plugged in; false when nobody cares any more.
+    async fn await_arrival(&mut self, stop: &CancellationToken) -> bool {
+        self.say(DeviceState::Absent, NOT_PLUGGED_IN, None);
+        while !self.place.is_there() {
+            if self.place.is_forgotten() {
+                return false;
+            }
+            tokio::select! {
+                () = self.place.changed() => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+        true
+    }
+
+    /// Says that the device is about to be opened. While it keeps failing, what is wrong
+    /// with it says more.
+    fn announce(&mut self, is_news: bool) {
+        let is_failing = matches!(&self.said, Some((state, _)) if *state != DeviceState::Absent);
+        if !self.place.is_on_a_bus() {
+            self.report(DeviceState::Starting, "being opened", None);
+        } else if is_news && !is_failing {
+            self.say(DeviceState::Claiming, "being opened", None);
+        }
+    }
+
+    /// Opens the device; nothing when `stop` came first.
+    async fn open(
+        &self,
+        stop: &CancellationToken,
+    ) -> Option<Result<Box<dyn HashDevice>, DriverError>> {
+        tokio::select! {
+            opened = tokio::time::timeout(OPEN_TIMEOUT, self.source.open()) => {
+                Some(opened.unwrap_or(Err(DriverError::Timeout {
+                    operation: "opening",
+                    after: OPEN_TIMEOUT,
+                })))
+            }
+            () = stop.cancelled() => None,
+        }
+    }
+
+    /// Runs the device until it is gone; says why it is, and whether it ever was ready.
+    async fn attend(
+        &mut self,
+        device: Box<dyn HashDevice>,
+        stop: &CancellationToken,
+    ) -> (DriverError, bool) {
+        self.attachments += 1;
+        let hub = Arc::clone(&self.hub);
+        let task = DeviceTask::new(device, hub, self.watchdog.pulse(), self.attachments);
+        let stop = stop.clone();
+        // Its own tokio task, so that a panic in a driver ends the device and not the
+        // daemon; the works go back to the queue either way.
+        let ended = tokio::spawn(async move { task.run(&stop).await }).await;
+        let (error, was_ready) = ended.unwrap_or_else(|panic| {
+            error!(device = %self.source.id(), %panic, "device task failed");
+            (DriverError::Unrecoverable("its driver failed"), false)
+        });
+        if was_ready {
+            self.said = None;
+        }
+        self.source.note_end(&error);
+        (error, was_ready)
+    }
+
+    /// Says what is wrong with a device that is not open.
+    fn explain(&mut self, error: &DriverError) {
+        let is_on_a_bus = self.place.is_on_a_bus();
+        let state = match error {
+            DriverError::Busy { .. } => DeviceState::Busy,
+            DriverError::PermissionDenied { .. } => DeviceState::Denied,
+            DriverError::NotFound(_) | DriverError::Disconnected => DeviceState::Absent,
+            _ if !is_on_a_bus => DeviceState::Absent,
+            _ if error.retry() == Retry::AfterReplug => DeviceState::Refused,
+            _ => DeviceState::Waiting,
+        };
+        if is_on_a_bus && state == DeviceState::Absent {
+            self.say(state, NOT_PLUGGED_IN, None);
+        } else {
+            self.say(state, &one_line(error), error.remedy());
+        }
+    }
+
+    /// Tells the status, and the log if it is news.
+    fn say(&mut self, state: DeviceState, reason: &str, remedy: Option<String>) {
+        self.report(state, reason, remedy.as_deref());
+        let said = (state, reason.to_owned());
+        if self.said.as_ref() == Some(&said) {
+            return;
+        }
+        self.said = Some(said);
+        let device = self.source.id();
+        match state {
+            DeviceState::Claiming => info!(%device, "device found"),
+            DeviceState::Absent if self.place.is_on_a_bus() => {
+                info!(%device, "device not plugged in");
+            }
+            DeviceState::Absent => warn!(%device, error = reason, "device gone"),
+            _ => {
+                warn!(%device, state = state.as_str(), error = reason, remedy, "device not usable")
+            }
+        }
+    }
+
+    fn report(&self, state: DeviceState, reason: &str, remedy: Option<&str>) {
+        self.hub.report_device(DeviceReport {
+            id: clip::<64>(&self.source.id().0),
+            kind: wire_kind(self.source.kind()),
+            state,
+            reason: Some(clip::<128>(reason)),
+            remedy: remedy.map(clip::<128>),
+            model: String::new(),
+            firmware: String::new(),
+            chips_per_chain: Vec::new(),
+            frequency_mhz: 0.0,
+            filter_zero_bits: 0,
+            nominal_hash_rate_hps: 0.0,
+            temperatures_celsius: Vec::new(),
+            fans_rpm: Vec::new(),
+            fifo_space: None,
+            slowdown: None,
+            works_in_flight: 0,
+            attachments: self.attachments,
+            counters: DeviceCountersReport::default(),
+        });
+    }
 }
