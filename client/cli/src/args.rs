@@ -11,7 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::command::{Context, demo, digest, eval, predict, search, status, train, verify};
+use crate::command::{Context, demo, digest, doctor, eval, predict, search, status, train, verify};
 use crate::error::{CliError, Exit};
 use crate::output::Output;
 
@@ -73,6 +73,7 @@ pub struct Cli {
 pub enum Command {
     Demo(demo::DemoArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     Search(search::SearchArgs),
     Digest(digest::DigestArgs),
     Train(train::TrainArgs),
@@ -90,6 +91,7 @@ impl Command {
         match self {
             Self::Demo(args) => demo::run(args, context),
             Self::Status(args) => status::run(args, context),
+            Self::Doctor(args) => doctor::run(args, context),
             Self::Search(args) => search::run(args, context),
             Self::Digest(args) => digest::run(args, context),
             Self::Train(args) => train::run(args, context),

@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod digest;
+pub mod doctor;
 pub mod eval;
 pub mod predict;
 pub mod search;
