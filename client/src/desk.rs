@@ -9,6 +9,7 @@ use hasher_wire::Topics;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::ClientError;
 use crate::ledger::{Key, Ledger, OUT_BYTES_MAX, Work};
 
 /// Commands on their way to the link. A digest stream's chunks travel here, so
@@ -108,6 +109,22 @@ impl Desk {
             notice = self.notices.recv() => News::Notice(notice),
             () = sleep_until(wake) => News::Time,
         }
+    }
+
+    /// Takes no more, and fails everything, also what was on its way when the end
+    /// came: a close overtakes commands, and a subscription among them has nobody
+    /// else to tell it.
+    pub(crate) fn close(&mut self, reason: ClientError) {
+        self.requests.close();
+        self.commands.close();
+        let mut unsent = BytesMut::new();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Subscribe { key, topics, .. } = command {
+                self.ledger.subscribe(key, topics, &mut unsent);
+            }
+            // Any other command's caller is told by its dropped channel.
+        }
+        self.ledger.fail_all(reason);
     }
 
     /// Does it, and what else has come meanwhile. Frames for the daemon go to `out`.

@@ -60,7 +60,7 @@ impl<D: Dial> Link<D> {
                 Err(end) => break end,
             };
         };
-        self.desk.ledger.fail_all(ClientError::Ended);
+        self.desk.close(ClientError::Ended);
         end.tell();
     }
 
