@@ -68,4 +68,4 @@ within() {
 }
 
 # How often a text is in the daemon's log.
-logged() { journalctl --unit=hasherd --output=cat --no-pager | grep -c "$1"; }
+logged() { journalctl --unit=hasherd --output=cat --no-pager | grep -c "$1" || true; }
