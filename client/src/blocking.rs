@@ -164,6 +164,14 @@ impl Client {
         }
     }
 
+    /// See [`crate::Client::document`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn document(&self, topic: &str, argument: &str) -> Result<String, ClientError> {
+        self.wait(self.client.document(topic, argument))
+    }
+
     /// See [`crate::Client::status`].
     ///
     /// # Errors

@@ -291,6 +291,22 @@ impl Client {
         self.ask(|reply| Work::Status { reply }).await
     }
 
+    /// Asks for a document by its topic, as JSON; see `docs/socket-protocol.md` for the
+    /// topics and what their arguments mean. Names longer than
+    /// [`MAX_NAME_BYTES`](hasher_wire::MAX_NAME_BYTES) are cut.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search); [`ClientError::Failed`] with `Unsupported` for a
+    /// topic that this daemon does not have, and from one of protocol 1.1 or older.
+    pub async fn document(&self, topic: &str, argument: &str) -> Result<String, ClientError> {
+        self.ask(|reply| Work::Document {
+            topic: topic.to_owned(),
+            argument: argument.to_owned(),
+            reply,
+        })
+        .await
+    }
+
     /// Subscribes to events. The present state comes first.
     ///
     /// # Errors

@@ -263,6 +263,8 @@ pub(crate) const fn frame_name(frame: &Frame) -> &'static str {
         Frame::StatusQuery(_) => "StatusQuery",
         Frame::Status(_) => "Status",
         Frame::Subscribe(_) => "Subscribe",
+        Frame::Query(_) => "Query",
+        Frame::Document(_) => "Document",
         Frame::Event(_) => "Event",
         Frame::Ping(_) => "Ping",
         Frame::Pong(_) => "Pong",

@@ -77,6 +77,11 @@ pub(crate) enum Work {
     Status {
         reply: Reply<StatusReport>,
     },
+    Document {
+        topic: String,
+        argument: String,
+        reply: Reply<String>,
+    },
 }
 
 /// The kind of a request, to tell an answer of the wrong kind.
@@ -86,12 +91,13 @@ enum Kind {
     Digest,
     Stream,
     Status,
+    Document,
 }
 
 impl Kind {
-    /// Status queries are free.
+    /// Queries for the status or a document are free.
     const fn needs_credit(self) -> bool {
-        !matches!(self, Self::Status)
+        !matches!(self, Self::Status | Self::Document)
     }
 
     const fn noun(self) -> &'static str {
@@ -100,6 +106,7 @@ impl Kind {
             Self::Digest => "a digest",
             Self::Stream => "a digest stream",
             Self::Status => "a status query",
+            Self::Document => "a document query",
         }
     }
 }
@@ -111,6 +118,7 @@ impl Work {
             Self::Digest { .. } => Kind::Digest,
             Self::Stream { .. } => Kind::Stream,
             Self::Status { .. } => Kind::Status,
+            Self::Document { .. } => Kind::Document,
         }
     }
 
@@ -126,6 +134,7 @@ impl Work {
             Self::Digest { reply, .. } => reply.is_closed(),
             Self::Stream { done, .. } => done.is_closed(),
             Self::Status { reply } => reply.is_closed(),
+            Self::Document { reply, .. } => reply.is_closed(),
         }
     }
 
@@ -136,6 +145,7 @@ impl Work {
             Self::Digest { reply, .. } => _ = reply.send(Err(error)),
             Self::Stream { done, .. } => _ = done.send(Err(error)),
             Self::Status { reply } => _ = reply.send(Err(error)),
+            Self::Document { reply, .. } => _ = reply.send(Err(error)),
         }
     }
 }
@@ -165,7 +175,7 @@ pub(crate) struct Ledger {
     items: HashMap<Key, Item>,
     /// Requests that wait for a credit, oldest first.
     waiting: BTreeSet<Key>,
-    /// Status queries that wait for a connection only.
+    /// Queries for the status or a document, which wait for a connection only.
     waiting_free: BTreeSet<Key>,
     /// Requests that wait before they are repeated.
     resting: BTreeSet<(Instant, Key)>,

@@ -12,7 +12,9 @@ use std::time::Duration;
 use hasher_driver::{
     DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, WorkEnd,
 };
-use hasher_wire::{ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, Text};
+use hasher_wire::{
+    ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, HashRateReport, Text,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -252,13 +254,16 @@ fn device_report(info: &DeviceInfo, state: DeviceState, attachments: u32) -> Dev
         kind: wire_kind(info.kind),
         state,
         reason: None,
+        held_by: None,
         remedy: None,
         model: clip::<64>(&info.model),
         firmware: clip::<64>(&info.firmware),
+        layout: String::new(),
         chips_per_chain: bounded(info.chips_per_chain.clone()),
         frequency_mhz: finite(info.frequency_mhz),
         filter_zero_bits: info.filter_zero_bits,
         nominal_hash_rate_hps: finite(info.nominal_hash_rate_hps),
+        hash_rate_hps: HashRateReport::default(),
         temperatures_celsius: Vec::new(),
         fans_rpm: Vec::new(),
         fifo_space: None,

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use hasher_driver::{DeviceWork, Sweep, WorkEnd, WorkTag};
 use hasher_wire::{
-    ComputedBy, DaemonReport, DeviceReport, JobRequest, ProtocolReport, RequestId, SessionReport,
-    StatusReport, Version,
+    ComputedBy, ConfigurationReport, DaemonReport, DeviceReport, JobRequest, ProtocolReport,
+    RequestId, SessionReport, StatusReport, Version,
 };
 use hasher_work::{Digest, Nonce, Work};
 use tokio::sync::{Notify, mpsc, watch};
@@ -48,6 +48,7 @@ struct State {
     sessions: BTreeMap<SessionId, SessionEntry>,
     devices: HashMap<DeviceKey, Arc<Notify>>,
     clock_set_to: Option<Duration>,
+    configuration: ConfigurationReport,
 }
 
 struct SessionEntry {
@@ -65,6 +66,7 @@ impl Hub {
                 sessions: BTreeMap::new(),
                 devices: HashMap::new(),
                 clock_set_to: None,
+                configuration: ConfigurationReport::default(),
             }),
             inventory: watch::Sender::default(),
             clock: Notify::new(),
@@ -222,6 +224,21 @@ impl Hub {
             devices: self.inventory.borrow().values().cloned().collect(),
             sessions: sessions.collect(),
             totals,
+        }
+    }
+
+    /// A document by its topic.
+    ///
+    /// # Errors
+    /// [`JobError::NoDocument`] when the daemon has none of this topic.
+    pub(crate) fn document(
+        &self,
+        topic: &str,
+        argument: &str,
+    ) -> Result<impl serde::Serialize + use<>, JobError> {
+        match (topic, argument) {
+            (ConfigurationReport::TOPIC, "") => Ok(self.lock().configuration.clone()),
+            _ => Err(JobError::NoDocument(format!("{topic} {argument}"))),
         }
     }
 

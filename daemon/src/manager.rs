@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hasher_driver::{DeviceId, DeviceKind, DeviceSource, DriverError, HashDevice, Retry};
-use hasher_wire::{DeviceCountersReport, DeviceReport, DeviceState};
+use hasher_wire::{DeviceCountersReport, DeviceReport, DeviceState, HashRateReport};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -326,9 +326,12 @@ impl<S: Source> Supervisor<S> {
             kind: wire_kind(self.source.kind()),
             state,
             reason: Some(clip::<128>(reason)),
+            held_by: None,
             remedy: remedy.map(clip::<128>),
             model: String::new(),
             firmware: String::new(),
+            layout: String::new(),
+            hash_rate_hps: HashRateReport::default(),
             chips_per_chain: Vec::new(),
             frequency_mhz: 0.0,
             filter_zero_bits: 0,

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hasher_wire::{
-    Cancel, Failed, Features, Frame, Hello, Limits, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, MAX_JOBS,
-    MAX_MESSAGES, RequestId, Search, SearchDone, SessionReport, StatusReply, Version, Welcome,
+    Cancel, Document, Failed, Features, Frame, Hello, Limits, MAX_CHUNK_BYTES, MAX_FRAME_BYTES,
+    MAX_JOBS, MAX_MESSAGES, Query, RequestId, Search, SearchDone, SessionReport, StatusReply,
+    Version, Welcome,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -119,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     fn open(link: Link<S>, peer: Peer, hub: Arc<Hub>, hello: &Hello, version: Version) -> Self {
         let credits = Credits::new(SESSION_CREDITS);
         let (id, answers) = hub.open_session(SessionReport {
-            name: hello.name.to_string(),
+            // They would double in the status document, whose size is bounded.
+            name: hello.name.replace(['"', '\\'], "'"),
             uid: peer.uid,
             pid: peer.pid,
             protocol: version.to_string(),
@@ -147,11 +149,13 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     fn welcome(&self) -> Welcome {
-        let features = if self.version >= Version::V1_1 {
-            Features::ROLLS.and(Features::DIGEST_STREAM)
-        } else {
-            Features::default()
-        };
+        let mut features = Features::default();
+        if self.version >= Version::V1_1 {
+            features = features.and(Features::ROLLS).and(Features::DIGEST_STREAM);
+        }
+        if self.version >= Version::V1_2 {
+            features = features.and(Features::DOCUMENTS);
+        }
         Welcome {
             version: self.version,
             credits: SESSION_CREDITS,
@@ -226,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Frame::DigestEnd(end) => self.on_digest_end(end.request),
             Frame::Cancel(cancel) => self.on_cancel(cancel),
             Frame::StatusQuery(request) => self.on_status_query(request),
+            Frame::Query(query) => self.on_query(&query),
             Frame::Subscribe(subscribe) => self.subscription.set(subscribe.topics),
             Frame::Ping(number) => self.link.push(&Frame::Pong(number)),
             Frame::Pong(_) => {}
@@ -238,6 +243,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             | Frame::DigestStreamed(_)
             | Frame::Failed(_)
             | Frame::Status(_)
+            | Frame::Document(_)
             | Frame::Event(_) => {
                 return Err(End::Protocol("a client must not send this frame".into()));
             }
@@ -318,6 +324,20 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 error!(session = self.id.0, fault = request.0, %error, "no status");
                 self.push_failed(request, None, &JobError::Internal(request.0.into()));
             }
+        }
+    }
+
+    fn on_query(&mut self, query: &Query) {
+        let request = query.request;
+        match self.hub.document(&query.topic, &query.argument) {
+            Ok(document) => match Document::new(request, &document) {
+                Ok(document) => self.link.push(&Frame::Document(document)),
+                Err(error) => {
+                    error!(session = self.id.0, fault = request.0, %error, "no document");
+                    self.push_failed(request, None, &JobError::Internal(request.0.into()));
+                }
+            },
+            Err(error) => self.push_failed(request, None, &error),
         }
     }
 

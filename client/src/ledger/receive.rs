@@ -48,6 +48,15 @@ impl Ledger {
                 }
                 Ok(())
             }
+            Frame::Document(document) => {
+                let item = self.answered(document.request, 0, Some(Kind::Document))?;
+                if let Some((_, item)) = item
+                    && let Work::Document { reply, .. } = item.work
+                {
+                    _ = reply.send(Ok(document.json));
+                }
+                Ok(())
+            }
             Frame::Event(event) => {
                 let body = event.body()?;
                 if body != EventBody::Unknown {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hasher_wire::{
     Cancel, Codec, DigestBatch, DigestBegin, DigestChunk, DigestEnd, Features, Frame, JobRequest,
-    Limits, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, MAX_JOBS, MAX_MESSAGES, RequestId, Search, Status,
+    Limits, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, MAX_JOBS, MAX_MESSAGES, Query, RequestId, Search,
+    Status,
 };
 use tokio::time::Instant;
 
@@ -71,7 +72,7 @@ impl Ledger {
         while out.len() < OUT_BYTES_MAX
             && let Some(key) = self.waiting_free.first().copied()
         {
-            self.send_status_query(key, out, now);
+            self.send_query(key, features, out, now);
         }
         while out.len() < OUT_BYTES_MAX
             && let Some(key) = self.waiting.first().copied()
@@ -90,7 +91,7 @@ impl Ledger {
                 Some(Kind::Search) => self.send_search(key, free.min(jobs_max(&limits)), out, now),
                 Some(Kind::Digest) => self.send_digest(key, out, now),
                 Some(Kind::Stream) => self.send_begin(key, chunk_max(&limits), out, now),
-                Some(Kind::Status) | None => _ = self.waiting.remove(&key),
+                Some(Kind::Status | Kind::Document) | None => _ = self.waiting.remove(&key),
             }
         }
     }
@@ -101,7 +102,12 @@ impl Ledger {
             Some(Work::Search { job, .. }) if job.rolls > 0 && !features.has(Features::ROLLS) => {
                 "roll the time field"
             }
-            Some(Work::Stream { .. }) if !features.has(Features::DIGEST_STREAM) => "digest streams",
+            Some(Work::Document { .. }) if !features.has(Features::DOCUMENTS) => {
+                "give documents by topic"
+            }
+            Some(Work::Stream { .. }) if !features.has(Features::DIGEST_STREAM) => {
+                "serve digest streams"
+            }
             _ => return Ok(()),
         };
         let text = format!("this daemon cannot {missing}");
@@ -188,11 +194,32 @@ impl Ledger {
         self.set_off(request, Kind::Stream, vec![key], now, None);
     }
 
-    fn send_status_query(&mut self, key: Key, out: &mut BytesMut, now: Instant) {
+    /// Sends a query that needs no credit.
+    fn send_query(&mut self, key: Key, features: Features, out: &mut BytesMut, now: Instant) {
+        if let Err(error) = self.check(key, features) {
+            if let Some(item) = self.take(key) {
+                item.work.fail(error);
+            }
+            return;
+        }
         let request = self.flights.new_request();
-        let deadline = self.items.get(&key).map(|item| item.deadline);
-        put(&Frame::StatusQuery(request), out);
-        self.set_off(request, Kind::Status, vec![key], now, deadline);
+        let Some(item) = self.items.get(&key) else {
+            self.waiting_free.remove(&key);
+            return;
+        };
+        let frame = match &item.work {
+            Work::Document {
+                topic, argument, ..
+            } => Frame::Query(Query {
+                request,
+                topic: topic.as_str().into(),
+                argument: argument.as_str().into(),
+            }),
+            _ => Frame::StatusQuery(request),
+        };
+        let (kind, deadline) = (item.work.kind(), item.deadline);
+        put(&frame, out);
+        self.set_off(request, kind, vec![key], now, Some(deadline));
     }
 
     /// Marks requests as sent.

@@ -185,7 +185,7 @@ pub async fn connect_to(builder: ClientBuilder, welcome: Welcome) -> (Client, Pe
 
 pub fn welcome(credits: u16) -> Welcome {
     Welcome {
-        version: Version::V1_1,
+        version: Version::V1_2,
         credits,
         limits: Limits {
             frame_bytes: 64 * 1024,
@@ -195,7 +195,9 @@ pub fn welcome(credits: u16) -> Welcome {
             deadline_default_ms: 60_000,
             deadline_max_ms: 600_000,
         },
-        features: Features::ROLLS.and(Features::DIGEST_STREAM),
+        features: Features::ROLLS
+            .and(Features::DIGEST_STREAM)
+            .and(Features::DOCUMENTS),
         daemon: "9.9".into(),
     }
 }

@@ -24,7 +24,7 @@ async fn connect_error(daemon: impl AsyncFnOnce(&mut Peer)) -> ClientError {
 async fn a_session_says_what_was_agreed() {
     let (client, _peer, _network) = connect_to(Client::builder(), welcome(5)).await;
     let session = client.session();
-    assert_eq!(session.version, Version::V1_1);
+    assert_eq!(session.version, Version::V1_2);
     assert_eq!((session.credits, &*session.daemon), (5, "9.9"));
     assert_eq!(session.peer, "pipe");
 }
@@ -42,7 +42,7 @@ async fn a_daemon_without_a_common_version_is_named_with_its_versions() {
     .await;
     assert_eq!(
         error.to_string(),
-        "the daemon speaks protocol 2.0 to 2.4, this program 1.0 to 1.1"
+        "the daemon speaks protocol 2.0 to 2.4, this program 1.0 to 1.2"
     );
     assert!(error.hint().unwrap().contains("update this program"));
     assert!(!error.is_retryable());
@@ -96,7 +96,7 @@ async fn a_welcome_that_allows_nothing_is_refused() {
     short_frames.limits.frame_bytes = 100;
     bad.push(short_frames);
     bad.push(Welcome {
-        version: Version { major: 1, minor: 2 },
+        version: Version { major: 1, minor: 3 },
         ..welcome(1)
     });
     for bad in bad {

@@ -10,10 +10,10 @@ use crate::encode::{HIT_BYTES, JOB_BYTES, MAGIC, WHOLE_REQUEST, kind};
 use crate::field::Reader;
 use crate::{
     Cancel, ComputedBy, DeviceKind, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
-    DigestEnd, DigestStreamed, Digests, Event, Failed, Features, Frame, Goodbye, Hello, JobRequest,
-    Limits, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS, MAX_JSON_BYTES,
-    MAX_MESSAGES, Priority, Refused, RequestId, Search, SearchDone, Status, StatusReply, Subscribe,
-    Text, Topics, Version, Welcome, WireError,
+    DigestEnd, DigestStreamed, Digests, Document, Event, Failed, Features, Frame, Goodbye, Hello,
+    JobRequest, Limits, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS,
+    MAX_JSON_BYTES, MAX_MESSAGES, Priority, Query, Refused, RequestId, Search, SearchDone, Status,
+    StatusReply, Subscribe, Text, Topics, Version, Welcome, WireError,
 };
 
 /// Bytes of a job record in 1.0, before the rolls were added.
@@ -46,6 +46,8 @@ pub(crate) fn decode_body(kind: u16, body: Bytes) -> Result<Option<Frame>, WireE
         kind::EVENT => Frame::Event(Event {
             json: read("Event").string("json", MAX_JSON_BYTES)?,
         }),
+        kind::QUERY => Frame::Query(query(read("Query"))?),
+        kind::DOCUMENT => Frame::Document(document(read("Document"))?),
         kind::PING => Frame::Ping(read("Ping").u64("number")?),
         kind::PONG => Frame::Pong(read("Pong").u64("number")?),
         kind::GOODBYE => Frame::Goodbye(goodbye(read("Goodbye"))?),
@@ -303,6 +305,21 @@ fn cancel(mut reader: Reader) -> Result<Cancel, WireError> {
 
 fn status(mut reader: Reader) -> Result<StatusReply, WireError> {
     Ok(StatusReply {
+        request: request(&mut reader)?,
+        json: reader.string("json", MAX_JSON_BYTES)?,
+    })
+}
+
+fn query(mut reader: Reader) -> Result<Query, WireError> {
+    Ok(Query {
+        request: request(&mut reader)?,
+        topic: reader.text("topic")?,
+        argument: reader.text("argument")?,
+    })
+}
+
+fn document(mut reader: Reader) -> Result<Document, WireError> {
+    Ok(Document {
         request: request(&mut reader)?,
         json: reader.string("json", MAX_JSON_BYTES)?,
     })

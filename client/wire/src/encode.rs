@@ -38,6 +38,8 @@ pub(crate) mod kind {
     pub(crate) const STATUS: u16 = 65;
     pub(crate) const SUBSCRIBE: u16 = 66;
     pub(crate) const EVENT: u16 = 67;
+    pub(crate) const QUERY: u16 = 68;
+    pub(crate) const DOCUMENT: u16 = 69;
     pub(crate) const PING: u16 = 80;
     pub(crate) const PONG: u16 = 81;
     pub(crate) const GOODBYE: u16 = 82;
@@ -165,6 +167,18 @@ pub(crate) fn encode_body(frame: &Frame, out: &mut BytesMut) -> Result<u16, Wire
         Frame::Event(event) => {
             put_bytes(out, "Event", "json", event.json.as_bytes(), MAX_JSON_BYTES)?;
             kind::EVENT
+        }
+        Frame::Query(query) => {
+            out.put_u32_le(query.request.0);
+            put_text(out, &query.topic);
+            put_text(out, &query.argument);
+            kind::QUERY
+        }
+        Frame::Document(document) => {
+            let json = document.json.as_bytes();
+            out.put_u32_le(document.request.0);
+            put_bytes(out, "Document", "json", json, MAX_JSON_BYTES)?;
+            kind::DOCUMENT
         }
         Frame::Ping(number) => {
             out.put_u64_le(*number);

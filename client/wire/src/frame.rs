@@ -46,6 +46,10 @@ pub enum Frame {
     Subscribe(Subscribe),
     /// Daemon: something changed.
     Event(Event),
+    /// Client: asks for a document by its topic (1.2).
+    Query(Query),
+    /// Daemon: the document (1.2).
+    Document(Document),
     /// Either side: are you there?
     Ping(u64),
     /// Either side: the answer to a Ping with the same number.
@@ -110,6 +114,8 @@ impl Features {
     pub const ROLLS: Self = Self(1);
     /// Digest streams (1.1).
     pub const DIGEST_STREAM: Self = Self(2);
+    /// Documents by topic (1.2).
+    pub const DOCUMENTS: Self = Self(4);
 
     /// Whether every ability of `other` is in this set.
     pub const fn has(self, other: Self) -> bool {
@@ -386,6 +392,38 @@ impl Event {
     /// [`WireError::BadJson`] when a field is missing or has another type.
     pub fn body(&self) -> Result<EventBody, WireError> {
         from_json("event", &self.json)
+    }
+}
+
+/// Asks for a document that is wanted now and then, not watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The client's number.
+    pub request: RequestId,
+    /// Which document; the daemon answers [`Status::Unsupported`] to one that it does
+    /// not have.
+    pub topic: Text<MAX_NAME_BYTES>,
+    /// What it is about, such as a device's name; empty where the topic needs none.
+    pub argument: Text<MAX_NAME_BYTES>,
+}
+
+/// The answer to a [`Query`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The Query.
+    pub request: RequestId,
+    /// The document; its form depends on the topic.
+    pub json: String,
+}
+
+impl Document {
+    /// Writes a document.
+    ///
+    /// # Errors
+    /// As [`StatusReply::new`].
+    pub fn new(request: RequestId, document: &impl serde::Serialize) -> Result<Self, WireError> {
+        let json = to_json("document", "Document", document)?;
+        Ok(Self { request, json })
     }
 }
 

@@ -45,17 +45,17 @@ pub use error::WireError;
 pub use field::Text;
 pub use frame::{
     Cancel, ComputedBy, DeviceKind, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
-    DigestEnd, DigestStreamed, Digests, Event, Failed, Features, Frame, Goodbye, Hello, JobRequest,
-    Limits, Priority, Refused, RequestId, Search, SearchDone, StatusReply, Subscribe, Topics,
-    Welcome,
+    DigestEnd, DigestStreamed, Digests, Document, Event, Failed, Features, Frame, Goodbye, Hello,
+    JobRequest, Limits, Priority, Query, Refused, RequestId, Search, SearchDone, StatusReply,
+    Subscribe, Topics, Welcome,
 };
 pub use limit::{
     MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS, MAX_JSON_BYTES,
     MAX_MESSAGES, MAX_NAME_BYTES, MAX_TEXT_BYTES,
 };
 pub use report::{
-    DaemonReport, DeviceCountersReport, DeviceReport, DeviceState, EventBody, ProtocolReport,
-    SessionReport, StatusReport, TotalsReport,
+    ConfigurationReport, DaemonReport, DeviceCountersReport, DeviceReport, DeviceState, EventBody,
+    HashRateReport, ProtocolReport, SessionReport, SettingReport, StatusReport, TotalsReport,
 };
 pub use socket_path::{SOCKET_VARIABLE, SYSTEM_SOCKET, SocketEnvironment};
 pub use status::{Status, StatusClass};

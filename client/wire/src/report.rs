@@ -101,6 +101,9 @@ pub struct DeviceReport {
     /// Why it is not ready, for people; absent when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who holds it when it is busy: a kernel driver by name, or another program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
     /// What a person can do about it, in one line; absent when nothing is known to help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
@@ -108,6 +111,10 @@ pub struct DeviceReport {
     pub model: String,
     /// Firmware version; empty while not known.
     pub firmware: String,
+    /// Packet layout that its controller speaks, `S1` or `S3`; empty while not known and
+    /// for a CPU.
+    #[serde(default)]
+    pub layout: String,
     /// Chips on each chain; empty for a CPU.
     pub chips_per_chain: Vec<u8>,
     /// Clock of the chips in MHz; 0 for a CPU.
@@ -116,6 +123,9 @@ pub struct DeviceReport {
     pub filter_zero_bits: u32,
     /// Double hashes a second that clock and chips give in theory; 0 if unknown.
     pub nominal_hash_rate_hps: f64,
+    /// Double hashes a second that it did of late.
+    #[serde(default)]
+    pub hash_rate_hps: HashRateReport,
     /// Temperatures in °C; 0 means no sensor at that place.
     pub temperatures_celsius: Vec<u8>,
     /// Fan speeds in revolutions a minute.
@@ -132,6 +142,19 @@ pub struct DeviceReport {
     pub attachments: u32,
     /// Counters since it was opened last.
     pub counters: DeviceCountersReport,
+}
+
+/// Double hashes a second, estimated from verified nonces, each of which stands for as
+/// many hashes as it takes on average to find one; exact for a CPU. A window that is
+/// longer than the device has been ready covers that time only; 0 before its first nonce.
+/// Whole numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HashRateReport {
+    /// Over the last 60 seconds.
+    pub minute: f64,
+    /// Over the last 900 seconds.
+    pub quarter_hour: f64,
 }
 
 /// Counters of one device since it was opened last.
@@ -161,7 +184,7 @@ pub struct DeviceCountersReport {
 }
 
 /// One client.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SessionReport {
     /// Number of the session, unique while the daemon runs.
     pub id: u64,
@@ -187,6 +210,13 @@ pub struct SessionReport {
     pub jobs_failed: u64,
     /// Requests that were refused at once.
     pub refused: u64,
+    /// Search jobs that wait for a device or are worked on now.
+    #[serde(default)]
+    pub jobs_live: u32,
+    /// Its part of the works that all sessions' jobs got in the last 60 seconds, 0 to 1,
+    /// to four digits.
+    #[serde(default)]
+    pub share: f64,
     /// Works given to devices for it.
     pub works: u64,
     /// Messages digested for it.
@@ -221,6 +251,32 @@ pub struct TotalsReport {
     pub digests: u64,
     /// Bytes digested on the CPU.
     pub digest_bytes: u64,
+}
+
+/// The answer to a [`Query`](crate::Query) for topic
+/// [`TOPIC`](ConfigurationReport::TOPIC): what is in effect now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfigurationReport {
+    /// The file that was read; empty when there is none.
+    pub file: String,
+    /// Every setting, in the order of the manual.
+    pub settings: Vec<SettingReport>,
+}
+
+impl ConfigurationReport {
+    /// The topic of its query.
+    pub const TOPIC: &str = "configuration";
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingReport {
+    /// Its dotted name, such as `limits.sessions`.
+    pub key: String,
+    /// Its value, written as in the file.
+    pub value: String,
+    /// Where it comes from: `default`, `file:LINE` or `command line`.
+    pub origin: String,
 }
 
 /// What an event says. A reader ignores an `event` that it does not know.

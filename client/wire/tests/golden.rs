@@ -11,8 +11,10 @@ use hasher_work::{
 
 const CLIENT_1_0: &str = include_str!("../../../tests/fixtures/socket/client-1.0.hex");
 const CLIENT_1_1: &str = include_str!("../../../tests/fixtures/socket/client-1.1.hex");
+const CLIENT_1_2: &str = include_str!("../../../tests/fixtures/socket/client-1.2.hex");
 const DAEMON_1_0: &str = include_str!("../../../tests/fixtures/socket/daemon-1.0.hex");
 const DAEMON_1_1: &str = include_str!("../../../tests/fixtures/socket/daemon-1.1.hex");
+const DAEMON_1_2: &str = include_str!("../../../tests/fixtures/socket/daemon-1.2.hex");
 
 /// Names and bytes of the frames in a fixture.
 fn recorded(fixture: &str) -> Vec<(String, Vec<u8>)> {
@@ -114,6 +116,15 @@ fn client_frames(minor: u8) -> Vec<Frame> {
             index: Some(1),
         }),
         Frame::StatusQuery(RequestId(10)),
+    ]);
+    if minor >= 2 {
+        frames.push(Frame::Query(Query {
+            request: RequestId(11),
+            topic: ConfigurationReport::TOPIC.into(),
+            argument: "".into(),
+        }));
+    }
+    frames.extend([
         Frame::Subscribe(Subscribe {
             topics: Topics::ALL,
         }),
@@ -171,7 +182,7 @@ fn daemon_frames(minor: u8) -> Vec<Frame> {
                 deadline_default_ms: 600_000,
                 deadline_max_ms: 86_400_000,
             },
-            features: Features(if minor == 0 { 0 } else { 3 }),
+            features: Features([0, 3, 7][usize::from(minor)]),
             daemon: if minor == 0 { "" } else { "0.1.0" }.into(),
         }),
         Frame::Refused(Refused {
@@ -232,6 +243,14 @@ fn daemon_frames(minor: u8) -> Vec<Frame> {
                 .map(|(before, _)| format!("{before}\"totals\":{{}}}}"))
                 .unwrap(),
         }),
+    ]);
+    if minor >= 2 {
+        let document = ConfigurationReport::default();
+        frames.push(Frame::Document(
+            Document::new(RequestId(11), &document).unwrap(),
+        ));
+    }
+    frames.extend([
         Frame::Event(Event::new(&EventBody::Removed { id: "cpu-0".into() }).unwrap()),
         Frame::Pong(0x0123_4567_89ab_cdef),
         Frame::Goodbye(Goodbye {
@@ -273,28 +292,30 @@ fn assert_encodes(fixture: &str, frames: &[Frame]) {
 }
 
 #[test]
-fn recorded_client_frames_of_the_previous_minor_are_understood() {
+fn recorded_client_frames_of_earlier_minors_are_understood() {
     assert_decodes(CLIENT_1_0, client_frames(0));
+    assert_decodes(CLIENT_1_1, client_frames(1));
 }
 
 #[test]
-fn recorded_daemon_frames_of_the_previous_minor_are_understood() {
+fn recorded_daemon_frames_of_earlier_minors_are_understood() {
     assert_decodes(DAEMON_1_0, daemon_frames(0));
+    assert_decodes(DAEMON_1_1, daemon_frames(1));
 }
 
 #[test]
 fn recorded_frames_of_this_minor_are_read_and_written_to_the_byte() {
-    assert_decodes(CLIENT_1_1, client_frames(1));
-    assert_encodes(CLIENT_1_1, &client_frames(1));
-    assert_decodes(DAEMON_1_1, daemon_frames(1));
-    assert_encodes(DAEMON_1_1, &daemon_frames(1));
+    assert_decodes(CLIENT_1_2, client_frames(2));
+    assert_encodes(CLIENT_1_2, &client_frames(2));
+    assert_decodes(DAEMON_1_2, daemon_frames(2));
+    assert_encodes(DAEMON_1_2, &daemon_frames(2));
 }
 
 #[test]
 fn frames_that_a_newer_minor_made_longer_are_understood() {
     for (fixture, frames) in [
-        (CLIENT_1_1, client_frames(1)),
-        (DAEMON_1_1, daemon_frames(1)),
+        (CLIENT_1_2, client_frames(2)),
+        (DAEMON_1_2, daemon_frames(2)),
     ] {
         for ((name, bytes), expected) in recorded(fixture).iter().zip(frames) {
             let mut longer = BytesMut::from(&bytes[..]);
@@ -308,7 +329,7 @@ fn frames_that_a_newer_minor_made_longer_are_understood() {
 
 #[test]
 fn job_records_that_a_newer_minor_made_longer_are_understood() {
-    let (_, bytes) = &recorded(CLIENT_1_1)[1];
+    let (_, bytes) = &recorded(CLIENT_1_2)[1];
     let mut longer = BytesMut::new();
     longer.extend_from_slice(&bytes[..14]);
     for record in bytes[14..].chunks(130) {
@@ -318,7 +339,7 @@ fn job_records_that_a_newer_minor_made_longer_are_understood() {
     longer[10..12].copy_from_slice(&135u16.to_le_bytes());
     let length = longer.len() as u32 - 4;
     longer[..4].copy_from_slice(&length.to_le_bytes());
-    let expected = client_frames(1).swap_remove(1);
+    let expected = client_frames(2).swap_remove(1);
     assert_eq!(Codec.decode(&mut longer).unwrap(), Some(expected));
 }
 
@@ -355,7 +376,7 @@ fn every_frame_cut_inside_its_first_version_is_refused_or_awaited() {
 #[test]
 fn digest_bytes_of_the_fixture_are_those_of_block_0() {
     // Guards the fixture itself: bytes 6.. of search_done end with the digest.
-    let (_, bytes) = &recorded(DAEMON_1_1)[2];
+    let (_, bytes) = &recorded(DAEMON_1_2)[2];
     let digest: [u8; 32] = bytes[bytes.len() - 32..].try_into().unwrap();
     assert_eq!(Digest(digest).leading_zero_bits(), 43);
 }
@@ -383,8 +404,8 @@ fn every_status_and_frame_stands_in_the_document_under_its_number() {
         );
     }
     for (frames, fixture) in [
-        (client_frames(1), CLIENT_1_1),
-        (daemon_frames(1), DAEMON_1_1),
+        (client_frames(2), CLIENT_1_2),
+        (daemon_frames(2), DAEMON_1_2),
     ] {
         for (frame, (_, bytes)) in frames.iter().zip(recorded(fixture)) {
             let kind = u16::from_le_bytes([bytes[4], bytes[5]]);

@@ -155,6 +155,13 @@ fn session_frame() -> impl Strategy<Value = Frame> {
         request().prop_map(Frame::StatusQuery),
         (request(), ".{0,99}")
             .prop_map(|(request, json)| Frame::Status(StatusReply { request, json })),
+        (request(), text(), text()).prop_map(|(request, topic, argument)| Frame::Query(Query {
+            request,
+            topic,
+            argument
+        })),
+        (request(), ".{0,99}")
+            .prop_map(|(request, json)| Frame::Document(Document { request, json })),
         any::<u8>().prop_map(|topics| Frame::Subscribe(Subscribe {
             topics: Topics(topics)
         })),

@@ -15,6 +15,9 @@ pub(crate) enum JobError {
     /// The session's version lacks the request.
     #[error("{0} need protocol 1.1")]
     Unsupported(&'static str),
+    /// There is no such document.
+    #[error("no document {0:?}")]
+    NoDocument(String),
     /// The client gave it up.
     #[error("cancelled")]
     Cancelled,
@@ -53,7 +56,7 @@ impl JobError {
     pub(crate) const fn status(&self) -> Status {
         match self {
             Self::Invalid(_) | Self::DuplicateRequest(_) => Status::Invalid,
-            Self::Unsupported(_) => Status::Unsupported,
+            Self::Unsupported(_) | Self::NoDocument(_) => Status::Unsupported,
             Self::Cancelled => Status::Cancelled,
             Self::NotRunnable => Status::NotRunnable,
             Self::Busy(_) => Status::Busy,

@@ -182,7 +182,7 @@ async fn versions_are_agreed_or_refused() {
     let version = |major, minor| Version { major, minor };
     let cases = [
         (version(1, 0), version(1, 0), Some(version(1, 0))),
-        (version(1, 1), version(3, 0), Some(version(1, 1))),
+        (version(1, 1), version(3, 0), Some(version(1, 2))),
         (version(2, 0), version(2, 5), None),
     ];
     for (min, max, expected) in cases {
@@ -193,7 +193,7 @@ async fn versions_are_agreed_or_refused() {
                 assert_eq!(welcome.version, expected)
             }
             (Some(Frame::Refused(refused)), None) => {
-                assert_eq!((refused.min, refused.max), (Version::V1_0, Version::V1_1));
+                assert_eq!((refused.min, refused.max), (Version::V1_0, Version::V1_2));
                 assert_eq!(client.next().await, None);
             }
             (other, _) => panic!("unexpected {other:?}"),
@@ -302,14 +302,22 @@ fn the_largest_status_document_fits_into_its_frame() {
     use crate::core::{DEVICES_MAX, SESSIONS_MAX};
     // Quotes and backslashes double in JSON; control characters cannot occur.
     let text = |bytes| "\"".repeat(bytes);
+    // Names of ports, models, versions and clients hold neither.
+    let plain = |bytes| "n".repeat(bytes);
     let device = hasher_wire::DeviceReport {
-        id: text(64),
+        id: plain(64),
         kind: hasher_wire::DeviceKind::Simulated,
         state: DeviceState::Stopping,
         reason: Some(text(128)),
+        held_by: Some(plain(64)),
         remedy: Some(text(128)),
-        model: text(64),
-        firmware: text(64),
+        layout: plain(2),
+        hash_rate_hps: hasher_wire::HashRateReport {
+            minute: 123_456_789_012_345.0,
+            quarter_hour: 123_456_789_012_345.0,
+        },
+        model: plain(64),
+        firmware: plain(64),
         chips_per_chain: vec![255; 16],
         frequency_mhz: 1e-300,
         filter_zero_bits: u32::MAX,
@@ -335,7 +343,7 @@ fn the_largest_status_document_fits_into_its_frame() {
     };
     let session = SessionReport {
         id: u64::MAX,
-        name: text(64),
+        name: plain(64),
         uid: Some(u32::MAX),
         pid: Some(i32::MIN),
         protocol: "255.255".into(),
@@ -345,6 +353,8 @@ fn the_largest_status_document_fits_into_its_frame() {
         jobs_done: u64::MAX,
         jobs_failed: u64::MAX,
         refused: u64::MAX,
+        jobs_live: u32::MAX,
+        share: 0.1234,
         works: u64::MAX,
         digests: u64::MAX,
     };

@@ -101,6 +101,13 @@ async fn serve_recorded(fixture: &str, daemon_fixture: &str, version: Version) {
         status.report().unwrap().sessions[0].protocol,
         version.to_string()
     );
+    if version >= Version::V1_2 {
+        client.stream.write_all(&frames["query"]).await.unwrap();
+        let document = client.next().await.unwrap();
+        let mut bytes = BytesMut::new();
+        Codec.encode(&document, &mut bytes).unwrap();
+        assert_eq!(bytes, daemon_frames["document"]);
+    }
     client.stream.write_all(&frames["ping"]).await.unwrap();
     assert_eq!(
         client.next().await,
@@ -115,15 +122,18 @@ async fn serve_recorded(fixture: &str, daemon_fixture: &str, version: Version) {
 }
 
 #[tokio::test]
-async fn a_recorded_client_of_the_previous_minor_is_served() {
+async fn recorded_clients_of_earlier_minors_are_served() {
     let client = include_str!("../../../../tests/fixtures/socket/client-1.0.hex");
     let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.0.hex");
     serve_recorded(client, daemon, Version::V1_0).await;
+    let client = include_str!("../../../../tests/fixtures/socket/client-1.1.hex");
+    let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.1.hex");
+    serve_recorded(client, daemon, Version::V1_1).await;
 }
 
 #[tokio::test]
 async fn a_recorded_client_of_this_minor_is_served() {
-    let client = include_str!("../../../../tests/fixtures/socket/client-1.1.hex");
-    let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.1.hex");
-    serve_recorded(client, daemon, Version::V1_1).await;
+    let client = include_str!("../../../../tests/fixtures/socket/client-1.2.hex");
+    let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.2.hex");
+    serve_recorded(client, daemon, Version::V1_2).await;
 }
