@@ -10,6 +10,7 @@
 //! it with invented devices.
 
 mod boards;
+mod control;
 mod core;
 mod device_task;
 mod digest;
@@ -31,6 +32,7 @@ mod test_rng;
 mod time;
 
 pub use boards::{Bus, UsbBus};
+pub use control::{Control, ReloadError, ReloadRequest, Reloader};
 pub use life::{DEVICES_MAX, run};
 pub use listener::{ListenError, Listener};
 pub use manager::Source;

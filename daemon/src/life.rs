@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::boards::{self, Bus};
+use crate::control::Control;
 use crate::core::{self, JobError};
 use crate::hub::Hub;
 use crate::listener::Listener;
@@ -37,8 +38,10 @@ pub async fn run<S: Source, B: Bus>(
     listener: Listener,
     sources: Vec<S>,
     bus: Option<B>,
+    control: Control,
     shutdown: impl Future<Output = ()>,
 ) {
+    let Control { reloader: _ } = control;
     let hub = Hub::new();
     let watchdog = Watchdog::new();
     let (stop_sessions, stop_devices) = (CancellationToken::new(), CancellationToken::new());

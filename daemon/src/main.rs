@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use hasher_daemon::{DEVICES_MAX, ListenError, Listener, UsbBus};
+use hasher_daemon::{Control, DEVICES_MAX, ListenError, Listener, UsbBus};
 use hasher_driver::{DeviceSpec, UsbSpec};
 use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
 use tokio::signal::unix::{SignalKind, signal};
@@ -129,7 +129,8 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 () = stdin_end(arguments.exit_on_stdin_eof) => {}
             }
         };
-        hasher_daemon::run(listener, sources, UsbBus::new(boards), shutdown).await;
+        let control = Control::default();
+        hasher_daemon::run(listener, sources, UsbBus::new(boards), control, shutdown).await;
         Ok(())
     })
 }
