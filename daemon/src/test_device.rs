@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hasher_driver::{
-    DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork, DriverError,
+    Clock, DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork, DriverError,
     HashDevice, PauseReason, Sweep, WorkEnd, WorkTag,
 };
 use hasher_work::{Nonce, Work};
@@ -118,6 +118,7 @@ impl Source for TestBoard {
                 kind: DeviceKind::Simulated,
                 model: "test board".to_owned(),
                 firmware: String::new(),
+                layout: None,
                 chips_per_chain: vec![16, 16],
                 frequency_mhz: f64::NAN, // a status document must survive it
                 filter_zero_bits: 4,
@@ -214,6 +215,10 @@ impl HashDevice for TestDevice {
 
     fn set_paused(&mut self, paused: bool) {
         self.board.heat(paused);
+    }
+
+    fn set_clock(&mut self, _clock: Option<Clock>) -> Result<(), DriverError> {
+        Err(DriverError::NotSupported("a test board has no clock"))
     }
 
     fn begin_shutdown(&mut self) {

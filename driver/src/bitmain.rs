@@ -13,7 +13,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::host::{BoardSettings, Host};
 use crate::transport::Transport;
-use crate::{DeviceEvent, DeviceInfo, DeviceStatus, DeviceWork, DriverError, HashDevice, WorkTag};
+use crate::{
+    Clock, DeviceEvent, DeviceInfo, DeviceStatus, DeviceWork, DriverError, HashDevice, WorkTag,
+};
 
 /// Steps that one poll may take before it lets other tasks run: a transport that
 /// always has something to say must not keep the thread.
@@ -145,6 +147,13 @@ impl<T: Transport> HashDevice for BitmainDevice<T> {
         let now = self.now();
         self.host.set_paused(paused, now);
         self.wake();
+    }
+
+    fn set_clock(&mut self, clock: Option<Clock>) -> Result<(), DriverError> {
+        let now = self.now();
+        self.host.set_clock(clock, now)?;
+        self.wake();
+        Ok(())
     }
 
     fn begin_shutdown(&mut self) {

@@ -6,7 +6,7 @@
 //! Called by the daemon's device task like any other [`HashDevice`].
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -16,7 +16,7 @@ use hasher_work::{Digest, Nonce, Work};
 use tokio::sync::mpsc;
 
 use crate::{
-    DeviceCounters, DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork,
+    Clock, DeviceCounters, DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork,
     DriverError, HashDevice, PauseReason, Sweep, WorkEnd, WorkTag,
 };
 
@@ -56,6 +56,8 @@ pub struct CpuDevice {
     in_threads: usize,
     waiting_events: VecDeque<DeviceEvent>,
     counters: DeviceCounters,
+    /// Nonces that the threads have tried.
+    tried: Arc<AtomicU64>,
     paused: bool,
     gone: bool,
 }
@@ -77,13 +79,15 @@ impl CpuDevice {
         // One receiver for all threads. The lock is held only while waiting for
         // the next order, never while hashing.
         let order_queue = Arc::new(Mutex::new(order_queue));
+        let tried = Arc::new(AtomicU64::new(0));
         let threads = (0..threads)
             .map(|i| {
                 let order_queue = Arc::clone(&order_queue);
                 let news_out = news_out.clone();
+                let tried = Arc::clone(&tried);
                 std::thread::Builder::new()
                     .name(format!("hash-{i}"))
-                    .spawn(move || run_orders(&order_queue, &news_out))
+                    .spawn(move || run_orders(&order_queue, &news_out, &tried))
                     .map_err(|source| DriverError::Io {
                         operation: "starting a hash thread",
                         source,
@@ -96,6 +100,7 @@ impl CpuDevice {
                 kind: DeviceKind::Cpu,
                 model: "CPU".to_owned(),
                 firmware: String::new(),
+                layout: None,
                 chips_per_chain: Vec::new(),
                 frequency_mhz: 0.0,
                 filter_zero_bits: 0,
@@ -111,6 +116,7 @@ impl CpuDevice {
             in_threads: 0,
             waiting_events: VecDeque::from([DeviceEvent::Ready]),
             counters: DeviceCounters::default(),
+            tried,
             paused: false,
             gone: false,
         })
@@ -157,6 +163,7 @@ impl HashDevice for CpuDevice {
 
     fn status(&self) -> DeviceStatus {
         DeviceStatus {
+            nonces_tried: Some(self.tried.load(Ordering::Relaxed)),
             counters: self.counters,
             ..DeviceStatus::default()
         }
@@ -214,6 +221,10 @@ impl HashDevice for CpuDevice {
         }
     }
 
+    fn set_clock(&mut self, _clock: Option<Clock>) -> Result<(), DriverError> {
+        Err(DriverError::NotSupported("a CPU has no clock to set"))
+    }
+
     fn begin_shutdown(&mut self) {
         if self.orders.take().is_some() {
             self.drop_all();
@@ -261,7 +272,11 @@ impl Drop for CpuDevice {
 }
 
 /// What each thread does until the order channel closes.
-fn run_orders(orders: &Mutex<std_mpsc::Receiver<Order>>, news: &mpsc::Sender<News>) {
+fn run_orders(
+    orders: &Mutex<std_mpsc::Receiver<Order>>,
+    news: &mpsc::Sender<News>,
+    tried: &AtomicU64,
+) {
     loop {
         let order = match orders.lock() {
             Ok(queue) => queue.recv(),
@@ -269,17 +284,21 @@ fn run_orders(orders: &Mutex<std_mpsc::Receiver<Order>>, news: &mpsc::Sender<New
         };
         let Ok(order) = order else { return };
         let tag = order.work.tag;
-        let end = sweep(&order, |nonce, digest| {
-            news.blocking_send(News::Hit(tag, nonce, digest)).is_ok()
-        });
+        let found = |nonce, digest| news.blocking_send(News::Hit(tag, nonce, digest)).is_ok();
+        let end = sweep(&order, tried, found);
         if news.blocking_send(News::Done(tag, end)).is_err() {
             return; // the device was dropped
         }
     }
 }
 
-/// Scans a work's range slice by slice. `found` returns whether anyone listens.
-fn sweep(order: &Order, mut found: impl FnMut(Nonce, Digest) -> bool) -> WorkEnd {
+/// Scans a work's range slice by slice and adds to `all_tried`. `found` returns whether
+/// anyone listens.
+fn sweep(
+    order: &Order,
+    all_tried: &AtomicU64,
+    mut found: impl FnMut(Nonce, Digest) -> bool,
+) -> WorkEnd {
     let DeviceWork {
         work,
         range,
@@ -297,7 +316,7 @@ fn sweep(order: &Order, mut found: impl FnMut(Nonce, Digest) -> bool) -> WorkEnd
         let count = SLICE_NONCES.min(range.count() - tried);
         // `tried` stays below 2³² and first + tried within the range.
         let first = range.first().0 + tried as u32;
-        tried += scan(
+        let scanned = scan(
             work,
             first,
             count,
@@ -309,6 +328,8 @@ fn sweep(order: &Order, mut found: impl FnMut(Nonce, Digest) -> bool) -> WorkEnd
                 listening && wanted > 0
             },
         );
+        tried += scanned;
+        all_tried.fetch_add(scanned, Ordering::Relaxed);
         if wanted == 0 {
             return if tried == range.count() {
                 WorkEnd::Swept
@@ -369,8 +390,10 @@ mod tests {
     #[tokio::test]
     async fn a_whole_range_is_swept_and_every_hit_told() {
         let order = work(1, 99_999, 8, u32::MAX);
-        let (hits, end) = run(&mut device(2), order).await;
+        let mut device = device(2);
+        let (hits, end) = run(&mut device, order).await;
         assert_eq!(end, WorkEnd::Swept);
+        assert_eq!(device.status().nonces_tried, Some(100_000));
         let expected: Vec<_> = (0..100_000)
             .map(Nonce)
             .filter(|nonce| order.work.verify(*nonce, 8).is_some())
@@ -442,6 +465,15 @@ mod tests {
             DeviceEvent::Resumed
         ));
         assert!(device.capacity() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_cpu_has_no_clock() {
+        let clock = Clock::stock(crate::Model::AntminerS3);
+        for clock in [Some(clock), None] {
+            let error = device(1).set_clock(clock).unwrap_err();
+            assert_eq!(error.to_string(), "a CPU has no clock to set");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hasher_work::{Digest, Nonce, NonceRange, Target, Work};
 
-use crate::DriverError;
+use crate::{Clock, DriverError, Layout};
 
 /// A name for a device that survives a replug and a reboot: it comes from the USB port
 /// as udev's `ID_PATH` names it (`pci-0000:00:14.0-usb-0:2.3`) or from the configuration
@@ -57,6 +57,8 @@ pub struct DeviceInfo {
     pub model: String,
     /// Firmware version as an opaque text; empty when there is none.
     pub firmware: String,
+    /// Packet layout that its controller speaks; nothing for a CPU.
+    pub layout: Option<Layout>,
     /// Chips on each chain; empty for a CPU.
     pub chips_per_chain: Vec<u8>,
     /// Clock of the chips in MHz; 0 for a CPU.
@@ -133,6 +135,8 @@ pub enum PauseReason {
     FanStopped,
     /// It is being flushed and configured anew after a fault.
     Recovering,
+    /// It is being flushed and configured anew because the owner set another clock.
+    Configuring,
     /// The owner asked for it.
     Asked,
 }
@@ -146,6 +150,7 @@ impl fmt::Display for PauseReason {
             }
             Self::FanStopped => f.write_str("fan stopped"),
             Self::Recovering => f.write_str("starting anew after a fault"),
+            Self::Configuring => f.write_str("starting anew with another clock"),
             Self::Asked => f.write_str("paused on request"),
         }
     }
@@ -163,6 +168,9 @@ pub struct DeviceStatus {
     /// How many times slower than silicon a simulated device runs because this CPU
     /// cannot keep its pace; 1.0 when it keeps up, absent for real hardware.
     pub slowdown: Option<f64>,
+    /// Nonces tried since the device became ready, where it counts them: a CPU. Chips
+    /// report only what they find.
+    pub nonces_tried: Option<u64>,
     /// Counters since the device became ready.
     pub counters: DeviceCounters,
 }
@@ -257,6 +265,16 @@ pub trait HashDevice: Send {
 
     /// Stops taking work (`true`) or goes on (`false`) at the owner's wish.
     fn set_paused(&mut self, paused: bool);
+
+    /// Runs the chips at another clock than the device's settings say, or (`None`) at
+    /// theirs again. A device that works is flushed and configured anew, which it tells
+    /// as [`PauseReason::Configuring`]; one that is still unknown starts with the clock if
+    /// it turns out to be of the clock's model.
+    ///
+    /// # Errors
+    /// [`DriverError::UnsafeSetting`] for a clock of another model, and
+    /// [`DriverError::NotSupported`] where there is no clock. Nothing has changed then.
+    fn set_clock(&mut self, clock: Option<Clock>) -> Result<(), DriverError>;
 
     /// Starts an orderly end: flush the chips, leave them idle, release the
     /// device; [`DeviceEvent::Gone`] with [`DriverError::Closed`] follows within

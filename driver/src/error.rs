@@ -51,6 +51,9 @@ pub enum DriverError {
     /// A setting would damage the hardware or is not in the model's table.
     #[error("refused setting: {0}")]
     UnsafeSetting(String),
+    /// This kind of device has nothing of the sort.
+    #[error("{0}")]
+    NotSupported(&'static str),
     /// More works were submitted than fit.
     #[error("device is full")]
     Full,

@@ -42,6 +42,44 @@ impl Host {
         self.mind_gate(now);
     }
 
+    /// Runs the chips at another clock than the settings say, or at theirs again. A board
+    /// that rests or is paused gets it when it goes on.
+    ///
+    /// # Errors
+    /// [`DriverError::UnsafeSetting`] for a clock of another model than the board's.
+    pub fn set_clock(&mut self, clock: Option<Clock>, now: Duration) -> Result<(), DriverError> {
+        let layout = self.receiver.layout();
+        if let (Some(clock), Some(layout)) = (clock, layout)
+            && clock.model() != layout.model()
+        {
+            return Err(DriverError::UnsafeSetting(format!(
+                "a clock of an {} is not for an {}",
+                clock.model(),
+                layout.model()
+            )));
+        }
+        let before = layout.map(|layout| self.settings.clock(layout));
+        self.settings.other_clock = clock;
+        let Some(layout) = layout else {
+            return Ok(());
+        };
+        if before == Some(self.settings.clock(layout)) {
+            return Ok(());
+        }
+        match &mut self.phase {
+            Phase::Starting(start) => start.configure_again(now),
+            Phase::Working => {
+                self.lose_works();
+                self.tell_paused(PauseReason::Configuring);
+                self.control.clear();
+                self.phase = Phase::Starting(Start::resume(layout, now));
+            }
+            Phase::Resting | Phase::Paused => self.describe_clock(layout),
+            Phase::Closing { .. } | Phase::Gone => {}
+        }
+        Ok(())
+    }
+
     /// Starts an orderly end: flushes the chips and leaves them idle; an S3, which
     /// goes on with dummy work, at its slowest clock.
     pub fn begin_shutdown(&mut self, now: Duration) {
@@ -170,7 +208,7 @@ impl Host {
         }
         let clock = self.settings.clock(layout);
         let period = Duration::from_millis(clock.timeout_ms().into());
-        self.describe(layout, status, clock, period);
+        self.describe(layout, status);
         self.feed
             .begin(layout, status.chains.len(), period, status.fifo_space, now);
         self.phase = Phase::Working;
@@ -185,19 +223,25 @@ impl Host {
         }
     }
 
-    fn describe(&mut self, layout: Layout, status: &StatusReply, clock: Clock, period: Duration) {
-        let chips: Vec<u8> = status.chains.iter().map(|c| c.asic_num).collect();
-        let all_chips = chips.iter().map(|&n| u32::from(n)).sum();
-        // A simulated board that filters for fewer bits sweeps fewer nonces a work.
-        let share = 2f64.powi(self.settings.filter_zero_bits as i32 - 32);
+    fn describe(&mut self, layout: Layout, status: &StatusReply) {
+        self.info.layout = Some(layout);
         self.info.model = layout.model().name().to_owned();
         self.info.firmware = match layout {
             Layout::S1 => status.version[0].to_string(),
             Layout::S3 => hasher_work::to_hex(&status.version),
         };
-        self.info.chips_per_chain = chips;
+        self.info.chips_per_chain = status.chains.iter().map(|c| c.asic_num).collect();
+        self.describe_clock(layout);
+    }
+
+    fn describe_clock(&mut self, layout: Layout) {
+        let clock = self.settings.clock(layout);
+        let chips = self.info.chips_per_chain.iter();
+        let all_chips = chips.map(|&n| u32::from(n)).sum();
+        // A simulated board that filters for fewer bits sweeps fewer nonces a work.
+        let share = 2f64.powi(self.settings.filter_zero_bits as i32 - 32);
         self.info.frequency_mhz = clock.mhz();
-        self.info.sweep = Sweep::Timer(period);
+        self.info.sweep = Sweep::Timer(Duration::from_millis(clock.timeout_ms().into()));
         self.info.nominal_hash_rate_hps = clock.hash_rate_hps(all_chips) * share;
     }
 

@@ -74,6 +74,8 @@ pub struct BoardSettings {
     kind: DeviceKind,
     filter_zero_bits: u32,
     clocks: [Clock; 2],
+    /// In place of the one above for its model, until told otherwise.
+    other_clock: Option<Clock>,
     rest_after: Option<Duration>,
 }
 
@@ -85,6 +87,7 @@ impl BoardSettings {
             kind,
             filter_zero_bits: 32,
             clocks: [Model::AntminerS1, Model::AntminerS3].map(Clock::stock),
+            other_clock: None,
             rest_after: Some(REST_AFTER),
         }
     }
@@ -117,10 +120,14 @@ impl BoardSettings {
     }
 
     fn clock(&self, layout: Layout) -> Clock {
-        match layout {
+        let own = match layout {
             Layout::S1 => self.clocks[0],
             Layout::S3 => self.clocks[1],
-        }
+        };
+        let other = self.other_clock;
+        other
+            .filter(|other| other.model() == own.model())
+            .unwrap_or(own)
     }
 }
 
@@ -175,6 +182,7 @@ impl Host {
             kind: settings.kind,
             model: String::from("unknown"),
             firmware: String::new(),
+            layout: None,
             chips_per_chain: Vec::new(),
             frequency_mhz: 0.0,
             filter_zero_bits: settings.filter_zero_bits,
@@ -222,6 +230,7 @@ impl Host {
             fans_rpm: self.measured.fans_rpm.clone(),
             fifo_space: self.measured.fifo_space,
             slowdown: self.slowdown,
+            nonces_tried: None,
             counters,
         }
     }

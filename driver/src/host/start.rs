@@ -100,6 +100,14 @@ impl Start {
         }
     }
 
+    /// The clock is another one now: if the device has its configuration already, it gets
+    /// it again.
+    pub(super) fn configure_again(&mut self, now: Duration) {
+        if let Step::Confirm(_) = self.step {
+            self.go(Step::Settle, now);
+        }
+    }
+
     /// When [`on_time`](Self::on_time) has something to do.
     pub(super) const fn wake_at(&self) -> Duration {
         self.until

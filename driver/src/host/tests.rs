@@ -469,6 +469,131 @@ fn the_owner_can_pause_and_resume() {
     rig.keep_busy(10, secs(5));
 }
 
+/// A clock that is not the stock one, within the default limit.
+fn other_clock(layout: Layout) -> Clock {
+    Clock::new(layout.model(), 200.0).unwrap()
+}
+
+#[test]
+fn another_clock_flushes_the_board_and_starts_it_anew_until_the_own_one_is_back() {
+    for layout in [Layout::S1, Layout::S3] {
+        let mut rig = Rig::ready(layout);
+        let stock = Clock::stock(layout.model());
+        let other = other_clock(layout);
+        rig.keep_busy(20, secs(5));
+        let flushes = rig.peer.flushes;
+        rig.host.set_clock(Some(other), rig.now).unwrap();
+        rig.take_news();
+        assert!(rig.live.is_empty(), "works on it end as lost");
+        assert_eq!(rig.host.capacity(), 0);
+        rig.run_for(secs(1));
+        assert!(matches!(
+            rig.news.as_slice(),
+            [
+                DeviceEvent::Paused(PauseReason::Configuring),
+                DeviceEvent::Resumed
+            ]
+        ));
+        assert!(rig.peer.flushes > flushes);
+        assert_eq!(rig.peer.pll, other.reg_data());
+        assert_eq!(rig.host.info().frequency_mhz, 200.0);
+        assert_eq!(rig.host.info().sweep, Sweep::Timer(rig.peer.period));
+        rig.keep_busy(20, secs(5));
+        rig.host.set_clock(None, rig.now).unwrap();
+        rig.run_for(secs(1));
+        assert_eq!(rig.peer.pll, stock.reg_data());
+        assert_eq!(rig.host.info().frequency_mhz, stock.mhz());
+        rig.keep_busy(20, secs(5));
+        assert_eq!(rig.host.status().counters.recoveries, 0, "that is no fault");
+    }
+}
+
+#[test]
+fn the_clock_that_it_has_already_disturbs_nothing() {
+    let mut rig = Rig::ready(Layout::S3);
+    let stock = Clock::stock(Model::AntminerS3);
+    rig.host.set_clock(Some(stock), rig.now).unwrap();
+    rig.run_for(secs(1));
+    assert!(rig.news.is_empty(), "{:?}", rig.news);
+}
+
+#[test]
+fn a_clock_of_another_model_is_refused_and_changes_nothing() {
+    let mut rig = Rig::ready(Layout::S3);
+    let error = rig
+        .host
+        .set_clock(Some(other_clock(Layout::S1)), rig.now)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "refused setting: a clock of an Antminer S1 is not for an Antminer S3"
+    );
+    rig.run_for(secs(1));
+    assert!(rig.news.is_empty());
+    assert_eq!(rig.host.info().frequency_mhz, 218.75);
+}
+
+#[test]
+fn an_unknown_device_starts_with_the_other_clock_if_it_is_for_its_model() {
+    for (layout, mhz) in [(Layout::S3, 200.0), (Layout::S1, 350.0)] {
+        let mut rig = Rig::new(layout);
+        rig.host
+            .set_clock(Some(other_clock(Layout::S3)), rig.now)
+            .unwrap();
+        rig.run_for(secs(1));
+        assert_eq!(rig.host.info().frequency_mhz, mhz);
+        let configurations = rig.peer.received.iter();
+        let configurations = configurations.filter(|r| matches!(r, Request::Config(_)));
+        assert_eq!(configurations.count(), 1, "at its first start already");
+    }
+}
+
+#[test]
+fn a_start_that_has_configured_already_configures_again() {
+    let mut rig = Rig::new(Layout::S3);
+    while !rig
+        .peer
+        .received
+        .iter()
+        .any(|request| matches!(request, Request::Config(_)))
+    {
+        assert!(rig.step(secs(1)));
+    }
+    let other = other_clock(Layout::S3);
+    rig.host.set_clock(Some(other), rig.now).unwrap();
+    rig.run_for(secs(1));
+    assert!(matches!(rig.news.as_slice(), [DeviceEvent::Ready]));
+    assert_eq!(rig.peer.pll, other.reg_data());
+    assert_eq!(rig.host.info().frequency_mhz, 200.0);
+    rig.keep_busy(20, secs(5));
+}
+
+#[test]
+fn a_board_that_rests_or_is_paused_gets_another_clock_when_it_goes_on() {
+    let other = other_clock(Layout::S3);
+    let slowest = Clock::slowest(Model::AntminerS3);
+    let mut rig = Rig::ready(Layout::S3);
+    rig.run_for(REST_AFTER + secs(2));
+    rig.host.set_clock(Some(other), rig.now).unwrap();
+    rig.run_for(secs(2));
+    assert_eq!(rig.peer.pll, slowest.reg_data(), "it rests on");
+    assert_eq!(rig.host.info().frequency_mhz, 200.0);
+    rig.submit();
+    rig.run_for(secs(2));
+    assert_eq!(rig.peer.pll, other.reg_data());
+
+    let mut rig = Rig::ready(Layout::S3);
+    rig.host.set_paused(true, rig.now);
+    rig.run_for(secs(2));
+    rig.host.set_clock(Some(other), rig.now).unwrap();
+    rig.run_for(secs(2));
+    assert_eq!(rig.peer.pll, slowest.reg_data(), "it stays paused");
+    rig.host.set_paused(false, rig.now);
+    rig.run_for(secs(2));
+    assert_eq!(rig.peer.pll, other.reg_data());
+    rig.keep_busy(20, secs(5));
+}
+
 #[test]
 fn silence_pauses_and_a_device_that_comes_back_goes_on() {
     let mut rig = Rig::ready(Layout::S3);
@@ -809,7 +934,7 @@ fn random_schedule(seed: u64) {
     rig.run_for(secs(1));
     let (mut accepted, mut cancelled) = (0, 0);
     for _ in 0..120 {
-        match dice.roll(16) {
+        match dice.roll(17) {
             0..=7 => {
                 let wanted = dice.roll(16) as usize;
                 let capacity = rig.host.capacity();
@@ -838,6 +963,10 @@ fn random_schedule(seed: u64) {
             }
             12 => rig.host.set_paused(dice.roll(3) == 0, rig.now),
             13 => rig.peer.temperature = if dice.roll(4) == 0 { 80 } else { 40 },
+            15 => {
+                let clock = (dice.roll(2) == 0).then(|| other_clock(layout));
+                rig.host.set_clock(clock, rig.now).unwrap();
+            }
             14 => rig.peer.is_silent = dice.roll(8) == 0,
             _ => rig.peer.slowdown = 1.0 + dice.roll(30) as f64,
         }
