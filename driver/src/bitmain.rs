@@ -5,6 +5,8 @@
 //! task owns it.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -35,13 +37,27 @@ pub struct BitmainDevice<T> {
     last: Option<DeviceEvent>,
     /// Whom to wake when the owner gives new orders between polls.
     waker: Option<Waker>,
+    /// [`Host::must_cool`] for whoever opens the board next.
+    must_cool: Arc<AtomicBool>,
 }
 
 impl<T: Transport> BitmainDevice<T> {
     /// Takes over an open device of unknown state; the start begins with the first
     /// poll.
     pub fn new(transport: T, settings: BoardSettings) -> Self {
+        Self::remembering(transport, settings, Arc::default())
+    }
+
+    /// The same for a board that was open before: `must_cool` says whether it was lost
+    /// hot or unseen, and is kept up to date while this device is there.
+    pub(crate) fn remembering(
+        transport: T,
+        settings: BoardSettings,
+        must_cool: Arc<AtomicBool>,
+    ) -> Self {
+        let settings = settings.with_must_cool(must_cool.load(Ordering::Relaxed));
         Self {
+            must_cool,
             host: Host::new(settings, Duration::ZERO),
             transport,
             begun: Instant::now(),
@@ -97,6 +113,8 @@ impl<T: Transport> BitmainDevice<T> {
         let now = self.now();
         self.host.set_slowdown(self.transport.slowdown(), now);
         self.host.on_time(now);
+        self.must_cool
+            .store(self.host.must_cool(), Ordering::Relaxed);
         if let Some(token) = self.host.next_token(now) {
             self.transport.start_send(token);
         }

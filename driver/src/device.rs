@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hasher_work::{Digest, Nonce, NonceRange, Target, Work};
 
+use crate::host::RESUME_CELSIUS;
 use crate::{Clock, DriverError, Layout};
 
 /// A name for a device that survives a replug and a reboot: it comes from the USB port
@@ -127,7 +128,8 @@ pub enum WorkEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PauseReason {
-    /// A sensor reached the limit, in °C.
+    /// A sensor reached the limit, or the board has not cooled since it was paused. The
+    /// hottest sensor, in °C.
     Hot(u8),
     /// No status came for too long, so the temperature is unknown.
     StatusMissing,
@@ -144,7 +146,9 @@ pub enum PauseReason {
 impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hot(celsius) => write!(f, "too hot: {celsius} °C"),
+            Self::Hot(celsius) => {
+                write!(f, "too hot: {celsius} °C, goes on at {RESUME_CELSIUS} °C")
+            }
             Self::StatusMissing => {
                 f.write_str("no status from the device, so its temperature is unknown")
             }

@@ -1,14 +1,16 @@
 //! Where devices come from, again and again.
 //!
-//! Owns what stays while a device comes and goes: the name, the settings, and for a
-//! simulated board the board itself. It keeps no open device and never retries; when
+//! Owns what stays while a device comes and goes: the name, the settings, whether it
+//! must cool, and for a simulated board the board itself. It keeps no open device and never retries; when
 //! to open again is the owner's decision (the daemon's manager).
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::host::BoardSettings;
 use crate::sim::SimBoard;
+use crate::transport::Transport;
 use crate::usb::open_port;
 use crate::{
     BitmainDevice, CPU_THREADS_MAX, Clock, CpuDevice, DeviceId, DeviceKind, DeviceSpec,
@@ -20,6 +22,8 @@ use crate::{
 pub struct DeviceSource {
     id: DeviceId,
     origin: Origin,
+    /// The board was lost hot, or while nobody knew how warm it was.
+    must_cool: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl DeviceSpec {
                 (id, Origin::Sim { board, clock })
             }
         };
-        Ok(DeviceSource { id, origin })
+        Ok(DeviceSource::new(id, origin))
     }
 }
 
@@ -79,11 +83,29 @@ impl UsbSpec {
             spec: self.clone(),
             reset_first: AtomicBool::new(false),
         };
-        DeviceSource { id: port, origin }
+        DeviceSource::new(port, origin)
     }
 }
 
 impl DeviceSource {
+    fn new(id: DeviceId, origin: Origin) -> Self {
+        Self {
+            id,
+            origin,
+            must_cool: Arc::default(),
+        }
+    }
+
+    /// A board on a transport, with what is remembered of it.
+    fn board(
+        &self,
+        transport: impl Transport + 'static,
+        settings: BoardSettings,
+    ) -> Box<dyn HashDevice> {
+        let must_cool = Arc::clone(&self.must_cool);
+        Box::new(BitmainDevice::remembering(transport, settings, must_cool))
+    }
+
     /// Name of the device, the same for every opening.
     pub const fn id(&self) -> &DeviceId {
         &self.id
@@ -111,8 +133,7 @@ impl DeviceSource {
             Origin::Usb { spec, reset_first } => {
                 let reset_first = reset_first.swap(false, Ordering::Relaxed);
                 let transport = open_port(&self.id, spec.opening(reset_first)).await?;
-                let settings = spec.settings(self.id.clone());
-                Ok(Box::new(BitmainDevice::new(transport, settings)))
+                Ok(self.board(transport, spec.settings(self.id.clone())))
             }
             Origin::Cpu { threads } => Ok(Box::new(CpuDevice::new(self.id.clone(), *threads)?)),
             Origin::Sim { board, clock } => {
@@ -122,7 +143,7 @@ impl DeviceSource {
                 if let Some(clock) = clock {
                     settings = settings.with_clock(*clock);
                 }
-                Ok(Box::new(BitmainDevice::new(transport, settings)))
+                Ok(self.board(transport, settings))
             }
         }
     }
@@ -236,6 +257,50 @@ mod tests {
         assert_eq!(error.to_string(), "device sim-s3-3 is not plugged in");
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut device = source.open().await.unwrap();
+        assert!(find(&mut *device, 20, 10).await);
+    }
+
+    /// The next event that is no measurement.
+    async fn news(device: &mut dyn HashDevice) -> DeviceEvent {
+        let news = async {
+            loop {
+                match next_event(device).await {
+                    DeviceEvent::Status => {}
+                    event => return event,
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(600), news).await;
+        in_time.expect("there is news within ten minutes")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_board_that_was_lost_hot_must_cool_although_it_is_opened_anew() {
+        use crate::PauseReason::Hot;
+        let script = "heat=90@3s+2m;unplug@130s+1s";
+        let source = source(&format!(
+            "sim:s3,zero-bits=10,hashing=inline,script={script}"
+        ));
+        let mut device = source.open().await.unwrap();
+        assert!(!find(&mut *device, usize::MAX, 10).await);
+        drop(device);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let mut device = source.open().await.unwrap();
+        assert!(matches!(news(&mut *device).await, DeviceEvent::Ready));
+        let event = news(&mut *device).await;
+        // Warm enough to take works if nobody remembered that it was hot.
+        assert!(
+            matches!(event, DeviceEvent::Paused(Hot(51..=74))),
+            "{event:?}"
+        );
+        assert!(matches!(news(&mut *device).await, DeviceEvent::Resumed));
+        assert!(
+            device
+                .status()
+                .temperatures_celsius
+                .iter()
+                .all(|c| *c <= 50)
+        );
         assert!(find(&mut *device, 20, 10).await);
     }
 

@@ -10,7 +10,8 @@ use crate::{Layout, PauseReason};
 /// From here on nothing is fed, in °C.
 pub const PAUSE_CELSIUS: u8 = 75;
 
-/// A board that was too hot must be at most this warm before it goes on, in °C.
+/// A board that was paused must be at most this warm before it goes on, in °C: whether
+/// it was hot, its fan stood, or nobody knew how warm it was.
 pub const RESUME_CELSIUS: u8 = 50;
 
 /// Below this an S1 may have been told by its own fan law to rest its fan: the law
@@ -22,7 +23,7 @@ const S1_FAN_TURNS_CELSIUS: u8 = 40;
 pub(super) const RPM_PER_STEP: u32 = 60;
 
 /// The gate and why it is shut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     shut: Option<PauseReason>,
     /// Bit i: sensor i has shown a temperature. One that falls silent later leaves
@@ -31,6 +32,15 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    /// A gate for a board of which nothing is known yet; shut until it is cool if an
+    /// earlier owner of the board left it that way.
+    pub(super) fn new(must_cool: bool) -> Self {
+        Self {
+            shut: must_cool.then_some(PauseReason::StatusMissing),
+            seen: 0,
+        }
+    }
+
     /// Why nothing may be fed, if so.
     pub(super) const fn reason(&self) -> Option<&PauseReason> {
         self.shut.as_ref()
@@ -56,8 +66,8 @@ impl Gate {
             return Some(self.shut.clone().unwrap_or(PauseReason::StatusMissing));
         }
         let limit = match self.shut {
-            Some(PauseReason::Hot(_) | PauseReason::FanStopped) => RESUME_CELSIUS + 1,
-            _ => PAUSE_CELSIUS,
+            Some(_) => RESUME_CELSIUS + 1,
+            None => PAUSE_CELSIUS,
         };
         // A fan that failed once must be seen turning again, however cool the board:
         // otherwise one that is dead would be tried again at every cooling.
@@ -104,7 +114,7 @@ mod tests {
     }
 
     fn after(layout: Layout, readings: &[(&[u8], &[u8])]) -> Option<PauseReason> {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(false);
         for (temperatures, fans) in readings {
             gate.on_status(layout, &status(temperatures, fans));
         }
@@ -117,7 +127,7 @@ mod tests {
     fn a_board_pauses_at_75_degrees_and_resumes_at_50() {
         use PauseReason::Hot;
         let s3 = |readings: &[u8]| {
-            let mut gate = Gate::default();
+            let mut gate = Gate::new(false);
             for celsius in readings {
                 gate.on_status(Layout::S3, &status(&[40, *celsius], TURNING));
             }
@@ -149,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_fan_that_does_not_exist_may_read_0() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(false);
         let mut one_fan = status(&[40, 40], &[30, 0]);
         one_fan.fans_exist = 0b01;
         gate.on_status(Layout::S3, &one_fan);
@@ -166,10 +176,31 @@ mod tests {
         assert_eq!(after(Layout::S3, &[(&[40, 0], TURNING)]), None);
         let blind: &[(&[u8], &[u8])] = &[(&[40, 41], TURNING), (&[40, 0], TURNING)];
         assert_eq!(after(Layout::S3, blind), Some(PauseReason::StatusMissing));
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(false);
         gate.on_silence();
         assert_eq!(gate.reason(), Some(&PauseReason::StatusMissing));
-        gate.on_status(Layout::S3, &status(&[60, 60], TURNING));
-        assert_eq!(gate.reason(), None);
+    }
+
+    #[test]
+    fn after_an_unknown_temperature_a_board_must_be_as_cool_as_after_heat() {
+        let blind: &[u8] = &[0, 0];
+        for warm in [51, 60, 74] {
+            let readings: &[(&[u8], &[u8])] = &[(blind, TURNING), (&[40, warm], TURNING)];
+            assert_eq!(after(Layout::S3, readings), Some(PauseReason::Hot(warm)));
+        }
+        let cool: &[(&[u8], &[u8])] = &[(blind, TURNING), (&[40, 50], TURNING)];
+        assert_eq!(after(Layout::S3, cool), None);
+        let mut silent = Gate::new(false);
+        silent.on_silence();
+        // As an earlier owner of the board may have left it.
+        for mut gate in [silent, Gate::new(true)] {
+            gate.on_status(Layout::S1, &status(&[51, 40], &[9]));
+            assert_eq!(gate.reason(), Some(&PauseReason::Hot(51)));
+            gate.on_status(Layout::S1, &status(&[50, 40], &[9]));
+            assert_eq!(gate.reason(), None);
+            // From then on the higher limit holds.
+            gate.on_status(Layout::S1, &status(&[74, 40], &[9]));
+            assert_eq!(gate.reason(), None);
+        }
     }
 }

@@ -77,6 +77,7 @@ pub struct BoardSettings {
     /// In place of the one above for its model, until told otherwise.
     other_clock: Option<Clock>,
     rest_after: Option<Duration>,
+    must_cool: bool,
 }
 
 impl BoardSettings {
@@ -89,6 +90,7 @@ impl BoardSettings {
             clocks: [Model::AntminerS1, Model::AntminerS3].map(Clock::stock),
             other_clock: None,
             rest_after: Some(REST_AFTER),
+            must_cool: false,
         }
     }
 
@@ -108,6 +110,14 @@ impl BoardSettings {
     #[must_use]
     pub const fn with_rest_after(mut self, rest_after: Option<Duration>) -> Self {
         self.rest_after = rest_after;
+        self
+    }
+
+    /// Whether the board may take works only once it was seen at [`RESUME_CELSIUS`] or
+    /// below, because [`Host::must_cool`] was true when it was lost.
+    #[must_use]
+    pub const fn with_must_cool(mut self, must_cool: bool) -> Self {
+        self.must_cool = must_cool;
         self
     }
 
@@ -195,7 +205,7 @@ impl Host {
             told_paused: None,
             told_ready: false,
             asked_pause: false,
-            gate: Gate::default(),
+            gate: Gate::new(settings.must_cool),
             receiver: Receiver::unknown_layout(),
             feed: Feed::new(settings.filter_zero_bits, now),
             control: VecDeque::new(),
@@ -214,6 +224,12 @@ impl Host {
     /// Whether [`DeviceEvent::Gone`] was told: nothing will happen any more.
     pub const fn is_gone(&self) -> bool {
         matches!(self.phase, Phase::Gone)
+    }
+
+    /// Whether the board must be seen at [`RESUME_CELSIUS`] or below before it takes
+    /// works; true also after the end, of a board that was lost in that state.
+    pub const fn must_cool(&self) -> bool {
+        self.gate.reason().is_some()
     }
 
     /// What is known about the device; complete after [`DeviceEvent::Ready`].

@@ -613,6 +613,36 @@ fn silence_pauses_and_a_device_that_comes_back_goes_on() {
 }
 
 #[test]
+fn a_board_that_was_silent_goes_on_only_when_it_is_cool() {
+    for layout in [Layout::S1, Layout::S3] {
+        let mut rig = Rig::ready(layout);
+        rig.keep_busy(20, secs(5));
+        rig.peer.is_silent = true;
+        rig.run_for(ms(3500));
+        rig.peer.is_silent = false;
+        rig.peer.temperature = 51;
+        rig.run_for(secs(5));
+        assert!(matches!(
+            rig.news.as_slice(),
+            [
+                DeviceEvent::Paused(PauseReason::StatusMissing),
+                DeviceEvent::Paused(PauseReason::Hot(51))
+            ]
+        ));
+        assert_eq!(rig.host.capacity(), 0);
+        assert!(rig.host.must_cool());
+        if layout == Layout::S3 {
+            assert_eq!(rig.peer.pll, Clock::slowest(Model::AntminerS3).reg_data());
+        }
+        rig.peer.temperature = 50;
+        rig.run_for(secs(3));
+        assert!(matches!(rig.news.last(), Some(DeviceEvent::Resumed)));
+        assert!(!rig.host.must_cool());
+        rig.keep_busy(20, secs(5));
+    }
+}
+
+#[test]
 fn silence_without_end_is_given_up() {
     let mut rig = Rig::ready(Layout::S1);
     rig.submit();
