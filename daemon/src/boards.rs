@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::hub::Hub;
-use crate::manager::{Place, Source, supervise_at};
+use crate::manager::{Place, Presence, Source, supervise_at};
 use crate::notify::Watchdog;
 
 /// A bus on which devices come and go.
@@ -105,33 +105,36 @@ pub(crate) async fn follow<B: Bus>(mut bus: B, context: Context) {
 }
 
 struct Ports {
-    senders: BTreeMap<DeviceId, watch::Sender<bool>>,
+    senders: BTreeMap<DeviceId, watch::Sender<Presence>>,
     context: Context,
 }
 
 impl Ports {
     fn arrived<B: Bus>(&mut self, port: &DeviceId, bus: &B) {
         if let Some(sender) = self.entry(port, bus) {
-            sender.send_replace(true);
+            sender.send_modify(|presence| {
+                presence.is_there = true;
+                presence.arrivals += 1;
+            });
             self.context.hub.expect_device();
         }
     }
 
     fn left(&mut self, port: &DeviceId) {
         if let Some(sender) = self.senders.get(port) {
-            sender.send_replace(false);
+            sender.send_modify(|presence| presence.is_there = false);
         }
     }
 
     /// Wakes the supervisor, which may be waiting for that.
     fn released(&self, port: &DeviceId) {
         if let Some(sender) = self.senders.get(port) {
-            sender.send_modify(|_| {});
+            sender.send_modify(|presence| presence.releases += 1);
         }
     }
 
     /// The port's sender; a supervisor is started for a port that is new.
-    fn entry<B: Bus>(&mut self, port: &DeviceId, bus: &B) -> Option<&watch::Sender<bool>> {
+    fn entry<B: Bus>(&mut self, port: &DeviceId, bus: &B) -> Option<&watch::Sender<Presence>> {
         if !self.senders.contains_key(port) {
             let source = bus.source(port)?;
             if !self.make_room() {
@@ -139,7 +142,7 @@ impl Ports {
                 warn!(device = %port, ports_max, "too many devices; this one is left alone");
                 return None;
             }
-            let (sender, receiver) = watch::channel(false);
+            let (sender, receiver) = watch::channel(Presence::default());
             let Context {
                 hub,
                 watchdog,
@@ -167,7 +170,7 @@ impl Ports {
         let empty = self
             .senders
             .iter()
-            .find(|(_, sender)| !*sender.borrow())
+            .find(|(_, sender)| !sender.borrow().is_there)
             .map(|(port, _)| port.clone());
         empty.is_some_and(|port| self.senders.remove(&port).is_some())
     }

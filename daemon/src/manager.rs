@@ -87,14 +87,24 @@ impl Source for DeviceSource {
     }
 }
 
+/// What a port of a bus shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Presence {
+    /// Something is plugged in.
+    pub(crate) is_there: bool,
+    /// How often something was plugged in.
+    pub(crate) arrivals: u64,
+    /// How often a holder of what is plugged in let go of it. We are one of them.
+    pub(crate) releases: u64,
+}
+
 /// A device's place on a bus; a device that is on none is always there.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(Option<watch::Receiver<bool>>);
+pub(crate) struct Place(Option<watch::Receiver<Presence>>);
 
 impl Place {
-    /// Follows the port of a bus: whether something is plugged in, sent anew for each
-    /// arrival. The device is forgotten when the sender is dropped.
-    pub(crate) const fn port(presence: watch::Receiver<bool>) -> Self {
+    /// Follows the port of a bus. The device is forgotten when the sender is dropped.
+    pub(crate) const fn port(presence: watch::Receiver<Presence>) -> Self {
         Self(Some(presence))
     }
 
@@ -102,10 +112,15 @@ impl Place {
         self.0.is_some()
     }
 
-    fn is_there(&mut self) -> bool {
-        self.0
-            .as_mut()
-            .is_none_or(|presence| *presence.borrow_and_update())
+    /// What the port shows now; what it showed before is no news any more.
+    fn look(&mut self) -> Presence {
+        const ALWAYS: Presence = Presence {
+            is_there: true,
+            arrivals: 1,
+            releases: 0,
+        };
+        let port = self.0.as_mut();
+        port.map_or(ALWAYS, |presence| *presence.borrow_and_update())
     }
 
     fn is_forgotten(&self) -> bool {
@@ -114,8 +129,8 @@ impl Place {
             .is_some_and(|presence| presence.has_changed().is_err())
     }
 
-    /// Something was plugged in or out since [`is_there`](Self::is_there), or the place
-    /// is forgotten. Never without a bus.
+    /// The port shows something else than at the last [`look`](Self::look), or the
+    /// place is forgotten. Never without a bus.
     async fn changed(&mut self) {
         match &mut self.0 {
             Some(presence) => drop(presence.changed().await),
@@ -149,6 +164,8 @@ pub(crate) async fn supervise_at(
         hub,
         watchdog,
         attachments: 0,
+        arrival: 0,
+        has_been_ready: false,
         said: None,
     };
     supervisor.run(&stop).await;
@@ -163,6 +180,10 @@ struct Supervisor<S> {
     hub: Arc<Hub>,
     watchdog: Arc<Watchdog>,
     attachments: u32,
+    /// Which arrival the device that is there came with.
+    arrival: u64,
+    /// It has been ready since it arrived.
+    has_been_ready: bool,
     /// What log and status said last, unless the device's task spoke since.
     said: Option<(DeviceState, String)>,
 }
@@ -170,17 +191,14 @@ struct Supervisor<S> {
 impl<S: Source> Supervisor<S> {
     async fn run(&mut self, stop: &CancellationToken) {
         let mut back_off = BACK_OFF_MIN;
-        // Something was plugged in, as far as anybody knows; not just tried once more.
-        let mut is_news = true;
         while !stop.is_cancelled() {
-            if !self.place.is_there() {
+            if !self.place.look().is_there {
                 back_off = BACK_OFF_MIN;
                 if !self.await_arrival(stop).await {
                     return;
                 }
-                is_news = true;
             }
-            self.announce(is_news);
+            self.greet();
             let (error, was_ready) = match self.open(stop).await {
                 Some(Ok(device)) => self.attend(device, stop).await,
                 Some(Err(error)) => (error, false),
@@ -190,11 +208,13 @@ impl<S: Source> Supervisor<S> {
                 info!(device = %self.source.id(), "device closed");
                 return self.report(DeviceState::Absent, "closed", None);
             }
+            let error = self.judge(error, was_ready);
             self.explain(&error);
             if was_ready {
                 back_off = BACK_OFF_MIN;
             }
-            let pause = match error.retry() {
+            let retry = error.retry();
+            let pause = match retry {
                 Retry::Never => {
                     let error = one_line(&error);
                     return error!(device = %self.source.id(), error, "device given up");
@@ -208,17 +228,60 @@ impl<S: Source> Supervisor<S> {
                 }
             };
             tokio::select! {
-                () = sleep_until(pause.map(|pause| Instant::now() + pause)) => is_news = false,
-                () = self.place.changed() => is_news = true,
+                () = sleep_until(pause.map(|pause| Instant::now() + pause)) => {}
+                () = self.await_news(retry == Retry::Soon) => {}
                 () = stop.cancelled() => return,
             }
+        }
+    }
+
+    /// Looks at what is there; says so if it arrived since the last look.
+    fn greet(&mut self) {
+        let arrival = self.place.look().arrivals;
+        let is_news = arrival != self.arrival;
+        if is_news {
+            self.arrival = arrival;
+            self.has_been_ready = false;
+        }
+        self.announce(is_news);
+    }
+
+    /// What the end of an attachment means. Something that has been ready since it was
+    /// plugged in is no stranger: it fell silent, and may speak again.
+    fn judge(&mut self, error: DriverError, was_ready: bool) -> DriverError {
+        if !matches!(error, DriverError::Disconnected | DriverError::NotFound(_)) {
+            self.has_been_ready |= was_ready;
+            // What arrived while it was opened was its own application.
+            self.arrival = self.place.look().arrivals;
+        }
+        match error {
+            DriverError::UnknownLayout if self.has_been_ready => {
+                DriverError::Unrecoverable("it answers no query")
+            }
+            error => error,
+        }
+    }
+
+    /// Waits for a reason to try again at once: something was plugged in or out, or, if
+    /// the device is held, its holder let go. That it was let go is no news otherwise;
+    /// most likely we did.
+    async fn await_news(&mut self, is_held: bool) {
+        let releases = self.place.look().releases;
+        loop {
+            let now = self.place.look();
+            let moved = !now.is_there || now.arrivals != self.arrival;
+            let is_free = is_held && now.releases != releases;
+            if moved || is_free || self.place.is_forgotten() {
+                return;
+            }
+            self.place.changed().await;
         }
     }
 
     /// Waits until something is plugged in; false when nobody cares any more.
     async fn await_arrival(&mut self, stop: &CancellationToken) -> bool {
         self.say(DeviceState::Absent, NOT_PLUGGED_IN, None);
-        while !self.place.is_there() {
+        while !self.place.look().is_there {
             if self.place.is_forgotten() {
                 return false;
             }

@@ -71,6 +71,13 @@ impl TestBoard {
         Self::wake(state);
     }
 
+    /// The device says that it is gone.
+    pub(crate) fn end(&self, why: DriverError) {
+        let mut state = self.lock();
+        state.news.push_back(DeviceEvent::Gone(why));
+        Self::wake(state);
+    }
+
     pub(crate) fn set_lossy(&self, is_lossy: bool) {
         self.lock().is_lossy = is_lossy;
     }

@@ -163,6 +163,11 @@ impl Rig {
         self.changes.send(left).await.unwrap();
     }
 
+    async fn release(&self, port: usize) {
+        let released = BusChange::Released(self.ports[port].id().clone());
+        self.changes.send(released).await.unwrap();
+    }
+
     fn reports(&self) -> Vec<DeviceReport> {
         self.hub.status().devices
     }
@@ -265,15 +270,54 @@ async fn a_board_that_is_held_is_ours_within_two_seconds_after_it_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_board_that_is_told_to_be_free_is_tried_at_once() {
+async fn a_held_board_that_is_told_to_be_free_is_tried_at_once() {
     let rig = Rig::one();
-    rig.ports[0].refuse(Some(BROKEN));
+    rig.ports[0].refuse(Some(HELD));
     rig.plug(0).await;
-    sleep(secs(100)).await; // now it is tried every 30 s
+    sleep(Duration::from_millis(10_300)).await; // tried 300 ms ago
     rig.ports[0].refuse(None);
-    let released = BusChange::Released(rig.ports[0].id().clone());
-    rig.changes.send(released).await.unwrap();
-    assert!(rig.until(DeviceState::Ready).await < secs(1));
+    rig.release(0).await;
+    assert!(rig.until(DeviceState::Ready).await < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_but_a_held_board_is_tried_because_somebody_let_go() {
+    // Whoever tries a board lets go of it afterwards.
+    for refusal in [FOREIGN, BROKEN] {
+        let rig = Rig::one();
+        rig.ports[0].refuse(Some(refusal));
+        rig.plug(0).await;
+        sleep(secs(100)).await; // a broken one is tried every 30 s now
+        let attempts = rig.ports[0].attempts();
+        for _ in 0..10 {
+            rig.release(0).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(rig.ports[0].attempts(), attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_board_that_was_ready_and_fell_silent_is_no_stranger_until_it_is_replugged() {
+    let rig = Rig::one();
+    rig.plug(0).await;
+    rig.until(DeviceState::Ready).await;
+    rig.ports[0]
+        .board
+        .end(DriverError::Unrecoverable("it stays silent"));
+    rig.ports[0].refuse(Some(FOREIGN)); // it answers no query of a new attachment
+    rig.until(DeviceState::Waiting).await;
+    sleep(secs(100)).await;
+    let report = rig.report();
+    assert_eq!(report.state, DeviceState::Waiting, "{report:?}");
+    rig.ports[0].refuse(None);
+    assert!(rig.until(DeviceState::Ready).await < secs(31));
+    // What is plugged in now was never ready.
+    rig.unplug(0).await;
+    rig.until(DeviceState::Absent).await;
+    rig.ports[0].refuse(Some(FOREIGN));
+    rig.plug(0).await;
+    rig.until(DeviceState::Refused).await;
 }
 
 #[tokio::test(start_paused = true)]
