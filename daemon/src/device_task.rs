@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::core::DeviceKey;
+use crate::fault_log::FaultLog;
 use crate::hub::Hub;
 use crate::notify::Pulse;
 use crate::time::sleep_until;
@@ -49,6 +50,9 @@ pub(crate) struct DeviceTask {
     attachments: u32,
     state: DeviceState,
     reason: Option<String>,
+    /// The fault that the driver is at work on.
+    fault: Option<String>,
+    faults: FaultLog,
     /// Refused a work although it had room: asks again after its next news.
     is_sulking: bool,
     report_due: Option<Instant>,
@@ -84,6 +88,8 @@ impl DeviceTask {
             attachments,
             state: DeviceState::Starting,
             reason: None,
+            fault: None,
+            faults: FaultLog::default(),
             is_sulking: false,
             report_due: None,
         }
@@ -179,13 +185,24 @@ impl DeviceTask {
                 self.hub.done(tag, end);
             }
             DeviceEvent::Paused(reason) => {
-                warn!(device = %self.device.info().id, %reason, "device paused");
+                let id = &self.device.info().id;
+                // What comes of a passing one is said when it has come.
+                if reason.is_passing() {
+                    debug!(device = %id, %reason, "device paused");
+                } else {
+                    warn!(device = %id, %reason, "device paused");
+                }
+                self.fault = reason.is_passing().then(|| reason.to_string());
                 self.set_state(DeviceState::Paused, Some(reason.to_string()));
             }
             DeviceEvent::Resumed => {
-                info!(device = %self.device.info().id, "device resumed");
+                match self.fault.take() {
+                    Some(fault) => self.note_fault(&fault),
+                    None => info!(device = %self.device.info().id, "device resumed"),
+                }
                 self.set_state(DeviceState::Ready, None);
             }
+            DeviceEvent::Mishap(mishap) => self.note_fault(&mishap.to_string()),
             DeviceEvent::Gone(error) => return Some(error),
             // Status, and news of a later driver: the report below shows them.
             _ => {}
@@ -193,6 +210,14 @@ impl DeviceTask {
         self.report_due
             .get_or_insert_with(|| Instant::now() + REPORT_INTERVAL);
         None
+    }
+
+    /// Says that the device goes on after a fault, but not too often.
+    fn note_fault(&mut self, fault: &str) {
+        if let Some(unsaid) = self.faults.note(Instant::now()) {
+            let id = &self.device.info().id;
+            warn!(device = %id, fault, unsaid, "device goes on after a fault");
+        }
     }
 
     fn on_ready(&mut self) {

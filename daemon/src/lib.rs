@@ -15,6 +15,7 @@ mod core;
 mod device_task;
 mod digest;
 mod error_text;
+mod fault_log;
 mod hub;
 mod life;
 mod link;

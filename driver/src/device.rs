@@ -133,14 +133,24 @@ pub enum PauseReason {
     Hot(u8),
     /// No status came for too long, so the temperature is unknown.
     StatusMissing,
+    /// No sensor shows a temperature, or one that did fell silent.
+    SensorMissing,
     /// A fan that should turn reads 0.
     FanStopped,
-    /// It is being flushed and configured anew after a fault.
-    Recovering,
+    /// It is being flushed and configured anew after a fault; what went wrong.
+    Recovering(&'static str),
     /// It is being flushed and configured anew because the owner set another clock.
     Configuring,
     /// The owner asked for it.
     Asked,
+}
+
+impl PauseReason {
+    /// Whether the driver is at work on it: within seconds the device resumes, is paused
+    /// for another reason, or is gone.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::StatusMissing | Self::Recovering(_))
+    }
 }
 
 impl fmt::Display for PauseReason {
@@ -152,10 +162,34 @@ impl fmt::Display for PauseReason {
             Self::StatusMissing => {
                 f.write_str("no status from the device, so its temperature is unknown")
             }
+            Self::SensorMissing => f.write_str("a temperature sensor does not answer"),
             Self::FanStopped => f.write_str("fan stopped"),
-            Self::Recovering => f.write_str("starting anew after a fault"),
+            Self::Recovering(why) => write!(f, "starting anew after a fault: {why}"),
             Self::Configuring => f.write_str("starting anew with another clock"),
             Self::Asked => f.write_str("paused on request"),
+        }
+    }
+}
+
+/// Something that went wrong and was made good at once. Works may have lost their
+/// nonces, but the device goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mishap {
+    /// Reading failed; what the device was sending is lost.
+    ReadFailed(&'static str),
+    /// The device sent so many bytes that belong to no reply.
+    Noise {
+        /// Their number.
+        bytes: u64,
+    },
+}
+
+impl fmt::Display for Mishap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadFailed(why) => write!(f, "cannot read from it: {why}"),
+            Self::Noise { bytes } => write!(f, "it sent {bytes} bytes that are no reply"),
         }
     }
 }
@@ -230,6 +264,8 @@ pub enum DeviceEvent {
     Paused(PauseReason),
     /// Takes work again.
     Resumed,
+    /// Something went wrong and was made good at once.
+    Mishap(Mishap),
     /// New measurements, see [`HashDevice::status`].
     Status,
     /// The device is unusable; drop it. Works on it are lost without further events.

@@ -53,6 +53,18 @@ pub enum TransportError {
     Io(#[source] std::io::Error),
 }
 
+impl TransportError {
+    /// The same in words for people.
+    pub const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Stall => "an endpoint stalled",
+            Self::Timeout => "it took a transfer too slowly or not at all",
+            Self::Disconnected => "it was disconnected",
+            Self::Io(_) => "a transfer failed on the bus",
+        }
+    }
+}
+
 /// Whole transfers to and from one device, owned by one task.
 pub trait Transport: Send {
     /// Starts one OUT transfer of exactly these bytes (1 to [`MAX_OUT_BYTES`]).

@@ -9,7 +9,9 @@ use super::*;
 use crate::sim::{Hashing, Image, SimBoard, SimSettings, SimTransport};
 use crate::transport::TransportEvent;
 use crate::vectors::{bytes, vectors};
-use crate::{Clock, DeviceId, DeviceKind, Layout, Model, PauseReason, Sweep, WorkEnd, next_event};
+use crate::{
+    Clock, DeviceId, DeviceKind, Layout, Mishap, Model, PauseReason, Sweep, WorkEnd, next_event,
+};
 
 const IMAGES: [Image; 3] = [Image::S1Of2013, Image::S1Of2014, Image::S3Version7];
 
@@ -64,6 +66,7 @@ struct Bench {
     works: BTreeMap<WorkTag, Work>,
     hits: Vec<(WorkTag, Nonce)>,
     ends: BTreeMap<WorkTag, WorkEnd>,
+    mishaps: Vec<Mishap>,
     news: Vec<String>,
 }
 
@@ -81,6 +84,7 @@ impl Bench {
             works: BTreeMap::new(),
             hits: Vec::new(),
             ends: BTreeMap::new(),
+            mishaps: Vec::new(),
             news: Vec::new(),
         }
     }
@@ -106,6 +110,7 @@ impl Bench {
                 assert_eq!(self.ends.insert(tag, end), None, "{tag:?} ended twice");
             }
             DeviceEvent::Status => {}
+            DeviceEvent::Mishap(mishap) => self.mishaps.push(mishap),
             other => self.news.push(format!("{other:?}")),
         }
     }
@@ -234,6 +239,7 @@ async fn every_image_is_kept_busy_at_its_pace_with_the_yield_of_silicon() {
         assert_eq!(counters.hardware_errors, 0);
         assert_eq!(counters.stale, 0, "{image:?}: works were ended too early");
         assert_eq!((counters.recoveries, counters.dropped_bytes), (0, 0));
+        assert_eq!(bench.mishaps, [], "{image:?}");
     }
 }
 

@@ -62,8 +62,11 @@ impl Gate {
     fn judge(&self, layout: Layout, status: &StatusReply) -> Option<PauseReason> {
         let hottest = status.temperatures.iter().copied().max().unwrap_or(0);
         if hottest == 0 || self.seen & !sensors(status) != 0 {
-            // A sensor is missing; a board that was hot before stays hot.
-            return Some(self.shut.clone().unwrap_or(PauseReason::StatusMissing));
+            // A board that was hot before stays hot.
+            return Some(match &self.shut {
+                None | Some(PauseReason::StatusMissing) => PauseReason::SensorMissing,
+                Some(before) => before.clone(),
+            });
         }
         let limit = match self.shut {
             Some(_) => RESUME_CELSIUS + 1,
@@ -170,12 +173,12 @@ mod tests {
     fn unknown_temperature_counts_as_hot() {
         assert_eq!(
             after(Layout::S3, &[(&[0, 0], TURNING)]),
-            Some(PauseReason::StatusMissing)
+            Some(PauseReason::SensorMissing)
         );
         // One sensor of two may be absent from the start, but not fall silent.
         assert_eq!(after(Layout::S3, &[(&[40, 0], TURNING)]), None);
         let blind: &[(&[u8], &[u8])] = &[(&[40, 41], TURNING), (&[40, 0], TURNING)];
-        assert_eq!(after(Layout::S3, blind), Some(PauseReason::StatusMissing));
+        assert_eq!(after(Layout::S3, blind), Some(PauseReason::SensorMissing));
         let mut gate = Gate::new(false);
         gate.on_silence();
         assert_eq!(gate.reason(), Some(&PauseReason::StatusMissing));

@@ -293,7 +293,7 @@ impl Host {
         if was_ready && now >= self.ready_since + STEADY_AFTER {
             self.recoveries_in_a_row = 0;
         }
-        tracing::warn!(device = %self.info.id, why, "device starts anew");
+        tracing::debug!(device = %self.info.id, why, "device starts anew");
         self.recoveries_in_a_row += 1;
         self.counters.recoveries += 1;
         if self.recoveries_in_a_row > RECOVERIES_IN_A_ROW {
@@ -303,10 +303,10 @@ impl Host {
         self.lose_works();
         if self.told_ready {
             let reason = self.gate.reason().cloned();
-            self.tell_paused(reason.unwrap_or(PauseReason::Recovering));
+            self.tell_paused(reason.unwrap_or(PauseReason::Recovering(why)));
         }
         self.control.clear();
-        self.receiver.clear();
+        self.forget_received();
         self.phase = Phase::Starting(Start::after_fault(self.receiver.layout(), now));
     }
 

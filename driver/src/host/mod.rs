@@ -50,7 +50,8 @@ use self::start::Start;
 use crate::transport::{TransportError, TransportEvent};
 use crate::{
     Clock, Command, CommandKind, DeviceCounters, DeviceEvent, DeviceId, DeviceInfo, DeviceKind,
-    DeviceStatus, DeviceWork, DriverError, Layout, Model, PauseReason, Sweep, WorkEnd, WorkTag,
+    DeviceStatus, DeviceWork, DriverError, Layout, Mishap, Model, PauseReason, Sweep, WorkEnd,
+    WorkTag,
 };
 
 pub use self::gate::{PAUSE_CELSIUS, RESUME_CELSIUS};
@@ -162,6 +163,8 @@ pub struct Host {
     ready_since: Duration,
     slowdown: Option<f64>,
     measured: Measured,
+    /// Bytes that belong to no reply, as far as the owner was told of them.
+    noise_told: u64,
     counters: DeviceCounters,
     /// Drained by the owner before anything new is taken in, so that one input's
     /// events are the most it ever holds.
@@ -215,6 +218,7 @@ impl Host {
             ready_since: now,
             slowdown: None,
             measured: Measured::default(),
+            noise_told: 0,
             counters: DeviceCounters::default(),
             events: VecDeque::new(),
             settings,
@@ -325,10 +329,11 @@ impl Host {
             self.give_up(DriverError::Disconnected);
         } else if was_sending {
             // Nobody knows how much of the token arrived.
-            self.recover(now, "a transfer to the device failed");
+            self.recover(now, error.in_words());
         } else {
             self.in_faults += 1;
-            self.receiver.clear();
+            self.forget_received();
+            self.tell(DeviceEvent::Mishap(Mishap::ReadFailed(error.in_words())));
             if self.in_faults == IN_FAULTS_IN_A_ROW {
                 self.give_up(DriverError::Io {
                     operation: "reading from the device",

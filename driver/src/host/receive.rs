@@ -8,7 +8,7 @@ use super::registry::Verdict;
 use super::{Host, Measured};
 use crate::stream::{REST_WITHIN, Reassembler};
 use crate::token::{NonceReply, Reply, StatusReply};
-use crate::{DeviceEvent, Layout};
+use crate::{DeviceEvent, Layout, Mishap};
 
 /// Shortest time between two status events, so that frequent polls do not flood the
 /// owner.
@@ -108,6 +108,26 @@ impl Host {
                 Reply::Nonces(reply) => self.on_nonces(&reply, now),
             }
         }
+        self.tell_noise();
+    }
+
+    /// Tells what belonged to no reply, once that is certain. What a starting device
+    /// sends may be the end of what it told an earlier host.
+    fn tell_noise(&mut self) {
+        let dropped = self.receiver.dropped_bytes();
+        let bytes = dropped.saturating_sub(self.noise_told);
+        self.noise_told = dropped;
+        let is_at_work = matches!(self.phase, Phase::Working | Phase::Resting | Phase::Paused);
+        if bytes > 0 && is_at_work {
+            self.tell(DeviceEvent::Mishap(Mishap::Noise { bytes }));
+        }
+    }
+
+    /// Drops what was received and not understood yet; the fault that asks for it is told
+    /// by itself.
+    pub(super) fn forget_received(&mut self) {
+        self.receiver.clear();
+        self.noise_told = self.receiver.dropped_bytes();
     }
 
     fn on_status(&mut self, layout: Layout, status: &StatusReply, now: Duration) {

@@ -36,7 +36,8 @@ struct Rig {
     live: HashSet<WorkTag>,
     ends: BTreeMap<WorkTag, (WorkEnd, Duration)>,
     hits: BTreeMap<WorkTag, u32>,
-    /// Everything but hits and ends.
+    mishaps: Vec<Mishap>,
+    /// Everything else.
     news: Vec<DeviceEvent>,
 }
 
@@ -54,6 +55,7 @@ impl Rig {
             live: HashSet::new(),
             ends: BTreeMap::new(),
             hits: BTreeMap::new(),
+            mishaps: Vec::new(),
             news: Vec::new(),
         }
     }
@@ -136,6 +138,7 @@ impl Rig {
                     *self.hits.entry(tag).or_default() += 1;
                 }
                 DeviceEvent::Status => {}
+                DeviceEvent::Mishap(mishap) => self.mishaps.push(mishap),
                 other => self.news.push(other),
             }
         }
@@ -677,7 +680,7 @@ fn a_failed_transfer_is_followed_by_a_fresh_start() {
     assert!(matches!(
         rig.news.as_slice(),
         [
-            DeviceEvent::Paused(PauseReason::Recovering),
+            DeviceEvent::Paused(PauseReason::Recovering(_)),
             DeviceEvent::Resumed
         ]
     ));
@@ -702,7 +705,7 @@ fn a_device_that_fails_again_and_again_is_given_up() {
     assert!(matches!(
         rig.news.last(),
         Some(DeviceEvent::Gone(DriverError::Unrecoverable(
-            "a transfer to the device failed"
+            "it took a transfer too slowly or not at all"
         )))
     ));
 }
@@ -719,7 +722,7 @@ fn works_flushed_by_something_else_are_reported_as_lost() {
     assert!(matches!(
         rig.news.as_slice(),
         [
-            DeviceEvent::Paused(PauseReason::Recovering),
+            DeviceEvent::Paused(PauseReason::Recovering(_)),
             DeviceEvent::Resumed
         ]
     ));
@@ -762,6 +765,15 @@ fn garbage_between_replies_costs_only_its_bytes() {
     assert_eq!(rig.count_ends(WorkEnd::Lost), 0);
     let dropped = rig.host.status().counters.dropped_bytes;
     assert!((990..=1000).contains(&dropped), "{dropped} bytes dropped");
+    let told: u64 = rig
+        .mishaps
+        .iter()
+        .map(|mishap| match mishap {
+            Mishap::Noise { bytes } => *bytes,
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    assert_eq!(told, dropped);
     assert!(rig.ends.len() > 500);
     assert!(rig.ends.keys().all(|tag| rig.hits.contains_key(tag)));
 }
@@ -929,10 +941,23 @@ fn a_read_that_always_fails_is_given_up() {
         rig.host.on_transport(fault, rig.now);
         rig.take_news();
     }
+    let told = [Mishap::ReadFailed("an endpoint stalled"); IN_FAULTS_IN_A_ROW as usize];
+    assert_eq!(rig.mishaps, told);
     assert!(matches!(
         rig.news.as_slice(),
         [DeviceEvent::Gone(DriverError::Io { .. })]
     ));
+}
+
+#[test]
+fn a_board_that_behaves_has_no_mishaps() {
+    for layout in [Layout::S1, Layout::S3] {
+        let mut rig = Rig::ready(layout);
+        rig.keep_busy(1000, secs(60));
+        rig.run_for(REST_AFTER * 2);
+        rig.keep_busy(100, secs(60));
+        assert_eq!(rig.mishaps, []);
+    }
 }
 
 /// SplitMix64: enough for schedules, and repeatable.
