@@ -130,25 +130,21 @@ pub enum LoaderError {
 /// be found again as an application.
 ///
 /// # Errors
-/// [`DriverError::Timeout`] when the loader neither answers nor leaves,
-/// [`DriverError::Io`] when a transfer fails.
+/// [`DriverError::Timeout`] when the loader does not answer,
+/// [`DriverError::NotStarted`] when it does not leave, [`DriverError::Io`] when a transfer
+/// fails.
 pub async fn start_application<T: Transport + ?Sized>(
     transport: &mut T,
 ) -> Result<LoaderVersion, DriverError> {
-    let version = within("boot loader's version", read_version(transport)).await?;
-    transport.start_send(LoaderCommand::RunApplication.transfer());
-    within("start of the application", left_the_bus(transport)).await?;
-    Ok(version)
-}
-
-async fn within<T>(
-    operation: &'static str,
-    step: impl Future<Output = Result<T, DriverError>>,
-) -> Result<T, DriverError> {
-    let after = ANSWER_WITHIN;
-    tokio::time::timeout(after, step)
+    let (after, operation) = (ANSWER_WITHIN, "boot loader's version");
+    let version = tokio::time::timeout(after, read_version(transport))
         .await
-        .unwrap_or(Err(DriverError::Timeout { operation, after }))
+        .unwrap_or(Err(DriverError::Timeout { operation, after }))?;
+    transport.start_send(LoaderCommand::RunApplication.transfer());
+    tokio::time::timeout(after, left_the_bus(transport))
+        .await
+        .unwrap_or(Err(DriverError::NotStarted))?;
+    Ok(version)
 }
 
 async fn read_version<T: Transport + ?Sized>(
@@ -332,6 +328,19 @@ mod tests {
             "boot loader's version did not finish within 1000 ms"
         );
         assert_eq!(device.sent.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loader_that_answers_and_stays_has_not_started_the_application() {
+        let version = LoaderVersion { major: 1, minor: 0 };
+        let answer = TransportEvent::Received(version.frame());
+        let mut device = loader(vec![
+            vec![TransportEvent::Sent, answer],
+            vec![TransportEvent::Sent],
+        ]);
+        let error = start_application(&mut device).await.unwrap_err();
+        assert!(matches!(error, DriverError::NotStarted), "{error}");
+        assert!(error.remedy().is_some());
     }
 
     proptest! {

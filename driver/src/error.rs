@@ -42,7 +42,7 @@ pub enum DriverError {
     /// The device answers in no layout that this driver knows.
     #[error("device answers neither in the S1 nor in the S3 layout")]
     UnknownLayout,
-    /// The board came back in its boot loader instead of its application.
+    /// The board stayed in its boot loader, or came back in it.
     #[error("its boot loader does not start the application")]
     NotStarted,
     /// Recovery was tried its bounded number of times without success.
