@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::assembler::PACKET_BYTES;
 use super::climate::Climate;
-use super::controller::{Controller, PacketEffect};
+use super::controller::{ChainTurns, Controller, PacketEffect};
 use super::faults::Faults;
 use super::image::Image;
 use super::loader::Loader;
@@ -340,6 +340,14 @@ impl Board {
         };
         let device = device.map(|at| at + skipped);
         self.next_change().into_iter().chain(device).min()
+    }
+
+    /// How the chains' turns went since the application was started.
+    pub(super) fn turns(&self) -> ChainTurns {
+        match &self.power {
+            Power::Application(controller) => controller.turns(),
+            _ => ChainTurns::default(),
+        }
     }
 
     /// The device's clock.

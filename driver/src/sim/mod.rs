@@ -35,6 +35,7 @@ mod transport;
 
 pub use board::Presence;
 pub use book::{BOOK_BYTES_MAX, BOOK_HEADERS_MAX, Book, SILICON_ZERO_BITS};
+pub use controller::ChainTurns;
 pub use image::Image;
 pub use pace::{CATCH_UP, SLOWDOWN_WINDOW};
 pub use script::Script;

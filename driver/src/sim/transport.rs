@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::board::{Board, InResult, OutResult, Presence};
 use super::book::Book;
+use super::controller::ChainTurns;
 use super::image::Image;
 use super::pace::Pace;
 use super::script::Script;
@@ -175,6 +176,14 @@ impl SimBoard {
         let mut shared = self.lock();
         shared.turn(Instant::now(), None);
         shared.board.presence()
+    }
+
+    /// How its chains' turns went since the application was started, for those who want
+    /// to know whether they keep it fed. Real boards do not tell.
+    pub fn turns(&self) -> ChainTurns {
+        let mut shared = self.lock();
+        shared.turn(Instant::now(), None);
+        shared.board.turns()
     }
 
     /// Claims the board as it is now: boot loader or application.

@@ -1,6 +1,10 @@
 //! The same over the driver's simulated boards, byte by byte through their whole
 //! protocol, hashing inline so that paused time stays exact.
 
+use hasher_driver::host::BoardSettings;
+use hasher_driver::sim::{Hashing, Image, SimBoard, SimSettings};
+use hasher_driver::{BitmainDevice, DeviceId, DeviceKind, DriverError, HashDevice};
+
 use super::support::*;
 
 /// A simulated board whose chips report from 8 zero bits on.
@@ -123,4 +127,65 @@ async fn an_unplugged_board_comes_back_and_finishes_what_it_had() {
     }
     let report = &client.status().await.devices[0];
     assert_eq!((report.state, report.attachments), (DeviceState::Ready, 2));
+}
+
+/// A simulated board that stays in the test's hand.
+struct Held(SimBoard);
+
+impl crate::Source for Held {
+    fn id(&self) -> &DeviceId {
+        self.0.id()
+    }
+
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Simulated
+    }
+
+    async fn open(&self) -> Result<Box<dyn HashDevice>, DriverError> {
+        let settings = BoardSettings::new(self.0.id().clone(), self.kind())
+            .with_filter_zero_bits(self.0.zero_bits());
+        let transport = self.0.attach_application().await?;
+        Ok(Box::new(BitmainDevice::new(transport, settings)))
+    }
+}
+
+/// Keeps so many jobs in the daemon, until it is aborted.
+async fn busy_client(mut client: Client, jobs: u32) {
+    for number in 0.. {
+        client.search(number, vec![job(number)]).await;
+        if number >= jobs {
+            let answer = client.next().await;
+            assert!(matches!(answer, Some(Frame::SearchDone(_))), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_busy_clients_keep_an_s3_fed_at_every_tick() {
+    let settings = SimSettings {
+        zero_bits: 8,
+        hashing: Hashing::Inline,
+        ..SimSettings::new(Image::S3Version7)
+    };
+    let board = SimBoard::new(DeviceId("sim-s3-0".into()), settings).unwrap();
+    let daemon = Daemon::start(vec![Held(board.clone())]);
+    let mut clients = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        clients.push(tokio::spawn(busy_client(daemon.client(name).await, 16)));
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await; // from the boot loader to full pace
+    let before = board.turns();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let after = board.turns();
+    assert_eq!(after.idle - before.idle, 0, "turns without a work");
+    let works_per_s = (after.fed - before.fed) as f64 / 60.0;
+    assert!(
+        (works_per_s - 111.1).abs() < 0.5,
+        "{works_per_s} works a second"
+    );
+    // Fed with the clients' works, not with our own.
+    let status = daemon.client("looker").await.status().await;
+    let counters = &status.devices[0].counters;
+    assert!(counters.filler_works < 20, "{counters:?}");
+    assert!(clients.iter().all(|client| !client.is_finished()));
 }

@@ -48,6 +48,17 @@ struct Armed {
     is_status: bool,
 }
 
+/// Turns of the chains at the ticks of the work timer during runs, counted since the
+/// application was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChainTurns {
+    /// A chain got a new work.
+    pub fed: u64,
+    /// A chain went on with its old work, because no other was there or because the board
+    /// was too hot.
+    pub idle: u64,
+}
+
 /// The controller with its chains.
 #[derive(Debug)]
 pub(super) struct Controller {
@@ -68,6 +79,7 @@ pub(super) struct Controller {
     /// Since when it runs.
     running: Option<Duration>,
     empty_ticks: u8,
+    turns: ChainTurns,
     period: Duration,
     next_tick: Option<Duration>,
 
@@ -122,6 +134,7 @@ impl Controller {
             chains: [(); CHAINS].map(|()| Chain::new(image, zero_bits)),
             running: None,
             empty_ticks: 0,
+            turns: ChainTurns::default(),
             period: FIRST_PERIOD,
             next_tick: None,
             armed: None,
@@ -234,6 +247,11 @@ impl Controller {
     /// The oldest sweep that is waited for; every older one may be given up.
     pub(super) fn awaited_ticket(&self) -> Option<u64> {
         self.chains.iter().filter_map(Chain::awaits).min()
+    }
+
+    /// How the chains' turns went.
+    pub(super) const fn turns(&self) -> ChainTurns {
+        self.turns
     }
 
     /// The ticket that the next sweep will get.

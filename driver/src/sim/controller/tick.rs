@@ -17,10 +17,13 @@ const VOLTAGE_COMMAND: u8 = 0xaa;
 impl Controller {
     pub(super) fn tick(&mut self) {
         self.next_tick = Some(self.now + self.period);
+        let chains = self.chains_in_turn();
         if self.is_too_hot() {
+            self.note_idle(chains);
             return self.carry_on();
         }
         if self.ring.is_empty() {
+            self.note_idle(chains);
             self.empty_ticks = self.empty_ticks.saturating_add(1);
             if self.empty_ticks >= EMPTY_TICKS_TO_END {
                 self.stop_running();
@@ -28,10 +31,6 @@ impl Controller {
             return self.carry_on();
         }
         self.empty_ticks = 0;
-        let first_chain_only = self
-            .running
-            .is_some_and(|since| self.now < since + self.image.one_chain_time());
-        let chains = if first_chain_only { 1 } else { CHAINS };
         for chain in 0..CHAINS {
             let entry = if chain < chains {
                 self.next_work()
@@ -40,8 +39,26 @@ impl Controller {
             };
             if let Some(entry) = entry {
                 self.feed(chain, entry);
+                self.turns.fed += 1;
+            } else if chain < chains {
+                self.note_idle(1);
             }
             self.sweep(chain);
+        }
+    }
+
+    /// Chains whose turn it is at a tick: for a while only the first of an S3.
+    fn chains_in_turn(&self) -> usize {
+        match self.running {
+            Some(since) if self.now < since + self.image.one_chain_time() => 1,
+            _ => CHAINS,
+        }
+    }
+
+    /// So many chains got no new work. Between runs nobody misses one.
+    fn note_idle(&mut self, chains: usize) {
+        if self.running.is_some() {
+            self.turns.idle += chains as u64;
         }
     }
 

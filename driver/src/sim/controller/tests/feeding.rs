@@ -158,6 +158,28 @@ fn the_second_empty_tick_in_a_row_ends_the_run() {
 }
 
 #[test]
+fn turns_are_counted_during_runs_only() {
+    let turns = |rig: &Rig| (rig.controller.turns().fed, rig.controller.turns().idle);
+    for image in BOTH_S1 {
+        let mut rig = Rig::new(image);
+        rig.works(3);
+        rig.run(ms(40));
+        assert_eq!(turns(&rig), (2, 0));
+        rig.run(ms(40)); // one work for two chains
+        assert_eq!(turns(&rig), (3, 1));
+        rig.run(ms(1000)); // two empty ticks, then none
+        assert_eq!(turns(&rig), (3, 5));
+    }
+    let mut rig = Rig::new(Image::S3Version7);
+    rig.configure(timeout(20));
+    rig.works(26);
+    rig.run(ms(500)); // one chain only, then both at the tick of 500 ms
+    assert_eq!(turns(&rig), (26, 0));
+    rig.run(ms(1000)); // two empty ticks, then dummy works for ever
+    assert_eq!(turns(&rig), (26, 4));
+}
+
+#[test]
 fn an_s3_keeps_ticking_and_warming_after_its_last_work() {
     let mut rig = Rig::new(Image::S3Version7);
     assert_eq!(
