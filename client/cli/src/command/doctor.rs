@@ -1,8 +1,8 @@
 //! `hasher doctor`: from the cable to the socket, what is well and what is not.
 //!
 //! ```text
-//! sysfs, procfs, /run/udev ──► machine ──► Facts ─┐
-//! the daemon's status ────────────────────────────┴─► checks ──► a verdict each
+//! sysfs, procfs, /run/udev, systemd ──► machine ──► Facts ─┐
+//! the daemon's status ─────────────────────────────────────┴─► checks ──► a verdict each
 //! ```
 //!
 //! Owns the order of the report and the capture. It reads and never changes anything:
@@ -19,7 +19,7 @@ use hasher_wire::StatusReport;
 use serde::Serialize;
 
 use self::checks::{Check, Verdict};
-use self::machine::Machine;
+use self::machine::{Machine, Units};
 use super::Context;
 use crate::daemon;
 use crate::error::{CliError, Exit};
@@ -62,7 +62,8 @@ struct Report<'a> {
 /// # Errors
 /// When the capture cannot be written; what is wrong with the machine is the answer.
 pub fn run(args: &DoctorArgs, context: &Context) -> Result<Exit, CliError> {
-    let machine = Machine::look(Path::new("/"));
+    let mut machine = Machine::look(Path::new("/"));
+    machine.service.units = Units::ask();
     let answer = ask(context.socket.as_deref());
     let checks = checks::check(&machine, &answer);
     if let Some(path) = &args.report {

@@ -3,11 +3,13 @@
 //! Pure. Every rule is a small function; the order is the order of the cable.
 
 mod device;
+mod service;
 
 use hasher_wire::{DeviceKind, DeviceState, StatusReport};
 use serde::Serialize;
 
 use self::device::{device_state, measured};
+use self::service::service;
 use super::DaemonAnswer;
 use super::machine::{Board, Machine, Process};
 
@@ -77,6 +79,7 @@ pub fn check(machine: &Machine, answer: &DaemonAnswer) -> Vec<Check> {
         checks.push(claim(board, machine.viewer.is_root, status));
     }
     checks.extend(machine.miners.iter().map(miner));
+    checks.extend(service(machine));
     checks.push(daemon(answer));
     checks.extend(group(machine));
     for device in status.iter().flat_map(|status| &status.devices) {

@@ -4,6 +4,8 @@
 //! folder, so that tests can give it a tree of their own. It judges nothing and opens no
 //! device. What cannot be read is simply not known.
 
+mod service;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -11,6 +13,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+pub use self::service::{Service, Unit, Units};
 
 /// Vendor number of the boards.
 const VENDOR: &str = "4254";
@@ -53,6 +57,8 @@ pub struct Machine {
     pub kernel: String,
     /// Who looks.
     pub viewer: Viewer,
+    /// The service as it is installed.
+    pub service: Service,
 }
 
 /// Who runs the command.
@@ -143,6 +149,7 @@ impl Machine {
             miners,
             kernel: text(&root.join("proc/sys/kernel/osrelease")).unwrap_or_default(),
             viewer: names.viewer(root),
+            service: Service::look(root, names.has_user("hasherd")),
         }
     }
 }
@@ -330,6 +337,10 @@ impl Names {
     fn user(&self, uid: u32) -> String {
         let known = self.users.get(&uid);
         known.map_or_else(|| uid.to_string(), Clone::clone)
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        self.users.values().any(|user| user == name)
     }
 
     fn group(&self, gid: u32) -> String {

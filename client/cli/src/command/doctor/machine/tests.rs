@@ -209,3 +209,18 @@ fn looking_at_this_very_machine_works() {
     assert!(!machine.kernel.is_empty());
     assert!(!machine.viewer.groups.is_empty());
 }
+
+#[test]
+fn what_a_package_brings_beside_the_programs_is_found() {
+    let tree = Tree::new();
+    let before = Machine::look(tree.0.path()).service;
+    assert_eq!((&before.bus_policy, &before.polkit_actions), (&None, &None));
+    assert!(before.has_user);
+    let bus = "usr/share/dbus-1/system.d/org.hasher.Hasher1.conf";
+    let polkit = "usr/share/polkit-1/actions/org.hasher.hasher1.policy";
+    tree.write(bus, "");
+    tree.write(polkit, "");
+    let after = Machine::look(tree.0.path()).service;
+    assert_eq!(after.bus_policy, Some(Path::new("/").join(bus)));
+    assert_eq!(after.polkit_actions, Some(Path::new("/").join(polkit)));
+}
