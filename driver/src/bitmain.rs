@@ -13,8 +13,9 @@ use std::time::Duration;
 use hasher_work::Work;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::capture::{Capture, Recorder, TransferKind};
 use crate::host::{BoardSettings, Host};
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportEvent};
 use crate::{
     Clock, DeviceEvent, DeviceInfo, DeviceStatus, DeviceWork, DriverError, HashDevice, WorkTag,
 };
@@ -39,6 +40,7 @@ pub struct BitmainDevice<T> {
     waker: Option<Waker>,
     /// [`Host::must_cool`] for whoever opens the board next.
     must_cool: Arc<AtomicBool>,
+    recorder: Recorder,
 }
 
 impl<T: Transport> BitmainDevice<T> {
@@ -58,6 +60,7 @@ impl<T: Transport> BitmainDevice<T> {
         let settings = settings.with_must_cool(must_cool.load(Ordering::Relaxed));
         Self {
             must_cool,
+            recorder: Recorder::default(),
             host: Host::new(settings, Duration::ZERO),
             transport,
             begun: Instant::now(),
@@ -116,6 +119,7 @@ impl<T: Transport> BitmainDevice<T> {
         self.must_cool
             .store(self.host.must_cool(), Ordering::Relaxed);
         if let Some(token) = self.host.next_token(now) {
+            self.recorder.note(now, TransferKind::Out(token.clone()));
             self.transport.start_send(token);
         }
         if let Some(event) = self.next_event(cx) {
@@ -125,6 +129,16 @@ impl<T: Transport> BitmainDevice<T> {
             return Poll::Pending;
         }
         if let Poll::Ready(event) = self.transport.poll_event(cx) {
+            match &event {
+                TransportEvent::Received(bytes) => {
+                    self.recorder.note(now, TransferKind::In(bytes.clone()));
+                }
+                TransportEvent::Fault(error) => {
+                    self.recorder
+                        .note(now, TransferKind::Fault(error.in_words()));
+                }
+                TransportEvent::Sent => {}
+            }
             self.host.on_transport(event, now);
             return Poll::Ready(None);
         }
@@ -172,6 +186,10 @@ impl<T: Transport> HashDevice for BitmainDevice<T> {
         self.host.set_clock(clock, now)?;
         self.wake();
         Ok(())
+    }
+
+    fn capture(&self) -> Option<Capture> {
+        Some(self.recorder.capture())
     }
 
     fn begin_shutdown(&mut self) {

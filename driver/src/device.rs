@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hasher_work::{Digest, Nonce, NonceRange, Target, Work};
 
+use crate::capture::Capture;
 use crate::host::RESUME_CELSIUS;
 use crate::{Clock, DriverError, Layout};
 
@@ -320,6 +321,11 @@ pub trait HashDevice: Send {
     /// device; [`DeviceEvent::Gone`] with [`DriverError::Closed`] follows within
     /// two seconds.
     fn begin_shutdown(&mut self);
+
+    /// What went over its wire of late; nothing from a device without one.
+    fn capture(&self) -> Option<Capture> {
+        None
+    }
 
     /// The next event. After `Gone` it stays pending for ever.
     ///

@@ -2,6 +2,7 @@
 
 mod bitmain;
 pub mod boot_loader;
+pub mod capture;
 mod command;
 mod cpu;
 pub mod crc;

@@ -7,7 +7,6 @@ use hasher_work::{Header, Midstate, Nonce, NonceRange, Tail, Target, to_hex};
 
 use super::*;
 use crate::sim::{Hashing, Image, SimBoard, SimSettings, SimTransport};
-use crate::transport::TransportEvent;
 use crate::vectors::{bytes, vectors};
 use crate::{
     Clock, DeviceId, DeviceKind, Layout, Mishap, Model, PauseReason, Sweep, WorkEnd, next_event,
@@ -285,6 +284,33 @@ async fn real_blocks_are_found_at_all_32_bits_and_their_bytes_are_on_the_wire() 
             assert_eq!(header.work(), Work { midstate, tail });
         }
         assert_eq!(bench.hits.len(), blocks.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capture_begins_with_the_start_and_ends_with_the_newest_transfers() {
+    for image in IMAGES {
+        let mut bench = Bench::ready(&board(image, ZERO_BITS, "stall=in@32s")).await;
+        bench.busy_for(secs(30)).await;
+        let capture = bench.device.capture().unwrap();
+        let wire = &bench.device.transport;
+        let start: Vec<_> = capture.start().collect();
+        let first = TransferKind::Out(wire.sent[0].clone());
+        assert_eq!(start[0].kind, first, "{image:?}");
+        let received = |kind: &TransferKind| matches!(kind, TransferKind::In(_));
+        let newest = capture.recent().filter(|t| received(&t.kind)).last();
+        let newest = newest.unwrap().kind;
+        assert_eq!(
+            newest,
+            TransferKind::In(wire.received.last().unwrap().clone())
+        );
+        assert!(capture.left_out() > 1000);
+        while bench.mishaps.is_empty() {
+            bench.busy_for(ms(100)).await;
+        }
+        let capture = bench.device.capture().unwrap();
+        let stalled = TransferKind::Fault("an endpoint stalled");
+        assert!(capture.recent().any(|transfer| transfer.kind == stalled));
     }
 }
 

@@ -56,7 +56,10 @@ impl UdevMonitor {
     }
 
     /// The next event. Cancel-safe.
-    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<UdevEvent>> {
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<UdevEvent>> {
         loop {
             let mut readable = ready!(self.socket.poll_read_ready(cx))?;
             if let Some(event) = readable.get_inner().iter().next() {
