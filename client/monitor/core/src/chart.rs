@@ -11,6 +11,14 @@ use crate::{Device, text};
 
 /// Samples further apart than this have a gap between them: the device was away.
 const GAP: Duration = Duration::from_secs(4);
+/// Time axes to choose from: seconds, the step of its labels, and the unit of these
+/// (in seconds, with its name). The shortest that holds all samples is taken.
+const AXES: [Axis; 4] = [
+    Axis::new(60, 15, (1, "s")),
+    Axis::new(120, 30, (1, "s")),
+    Axis::new(300, 60, (60, "min")),
+    Axis::new(SPAN.as_secs(), 120, (60, "min")),
+];
 /// Steps of the value axis at most.
 const STEPS_MAX: f64 = 4.0;
 /// Least height of a temperature axis, so that noise does not fill the plot.
@@ -36,7 +44,7 @@ pub struct Curve {
     pub pieces: Vec<Vec<(f64, f64)>>,
 }
 
-/// A graph of the last ten minutes.
+/// A graph of the last minutes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// What is measured, with its unit.
@@ -63,6 +71,7 @@ impl Chart {
         now: Duration,
     ) -> Self {
         let points: Vec<_> = samples.map(|s| (s.at, s.hash_rate_hps)).collect();
+        let axis = Axis::holding(points.first().map(|(at, _)| *at), now);
         let highest = points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
         let nominal = device.nominal_hash_rate_hps;
         let top = if nominal > 0.0 {
@@ -74,18 +83,24 @@ impl Chart {
         let scale = Scale::new(0.0, if top > 0.0 { top / unit } else { 1.0 });
         let curve = Curve {
             name: String::new(),
-            pieces: pieces(points.into_iter().map(|(at, v)| (at, v / unit)), now, scale),
+            pieces: pieces(
+                points.into_iter().map(|(at, v)| (at, v / unit)),
+                now,
+                axis,
+                scale,
+            ),
         };
         let rate = text::hash_rate(device.hash_rate_minute_hps);
         Self {
             title: format!("Hash rate, {prefix}H/s"),
             description: format!(
-                "Hash rate over the last ten minutes, now {rate}, at most {}",
+                "Hash rate over the last {}, now {rate}, at most {}",
+                axis.name(),
                 text::hash_rate(highest)
             ),
             now: rate,
             values: scale.ticks(),
-            times: times(),
+            times: axis.ticks(),
             curves: vec![curve],
             reference: (nominal > 0.0).then(|| Tick {
                 at: scale.place(nominal / unit),
@@ -102,6 +117,7 @@ impl Chart {
         now: Duration,
     ) -> Option<Self> {
         let samples: Vec<_> = samples.collect();
+        let axis = Axis::holding(samples.first().map(|sample| sample.at), now);
         let sensors: Vec<usize> = (0..sensor_count(&samples))
             .filter(|sensor| samples.iter().any(|s| celsius(s, *sensor).is_some()))
             .collect();
@@ -126,7 +142,7 @@ impl Chart {
                 } else {
                     String::new()
                 },
-                pieces: pieces(points, now, scale),
+                pieces: pieces(points, now, axis, scale),
             }
         });
         let hottest = device.hottest_celsius();
@@ -134,12 +150,13 @@ impl Chart {
         Some(Self {
             title: "Temperature, °C".to_owned(),
             description: format!(
-                "Temperature over the last ten minutes, {}, now {now_text}, at most {highest:.0} °C",
+                "Temperature over the last {}, {}, now {now_text}, at most {highest:.0} °C",
+                axis.name(),
                 text::counted(sensors.len() as u64, "sensor", "sensors")
             ),
             now: now_text,
             values: scale.ticks(),
-            times: times(),
+            times: axis.ticks(),
             curves: curves.collect(),
             reference: None,
         })
@@ -156,33 +173,74 @@ fn celsius(sample: &Sample, sensor: usize) -> Option<f64> {
     celsius.filter(|celsius| *celsius > 0.0)
 }
 
-/// Minutes before now, from the left.
-fn times() -> Vec<Tick> {
-    let minutes = SPAN.as_secs_f64() / 60.0;
-    [10.0, 8.0, 6.0, 4.0, 2.0, 0.0]
-        .into_iter()
-        .map(|before: f64| Tick {
-            at: 1.0 - before / minutes,
-            label: if before == 0.0 {
-                "now".to_owned()
-            } else {
-                format!("−{before} min")
-            },
-        })
-        .collect()
+/// The time before now.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    span: Duration,
+    step_seconds: u64,
+    unit: (u64, &'static str),
+}
+
+impl Axis {
+    const fn new(seconds: u64, step_seconds: u64, unit: (u64, &'static str)) -> Self {
+        Self {
+            span: Duration::from_secs(seconds),
+            step_seconds,
+            unit,
+        }
+    }
+
+    /// The shortest axis that reaches back to `oldest`.
+    fn holding(oldest: Option<Duration>, now: Duration) -> Self {
+        let age = now.saturating_sub(oldest.unwrap_or(now));
+        let found = AXES.into_iter().find(|axis| axis.span >= age);
+        found.unwrap_or(AXES[AXES.len() - 1])
+    }
+
+    /// Place of a moment, 0 to 1.
+    fn place(self, at: Duration, now: Duration) -> f64 {
+        let before = now.saturating_sub(at).as_secs_f64();
+        1.0 - before / self.span.as_secs_f64()
+    }
+
+    /// How long it is, in words.
+    fn name(self) -> String {
+        match self.span.as_secs() / 60 {
+            1 => "minute".to_owned(),
+            minutes => format!("{minutes} minutes"),
+        }
+    }
+
+    fn ticks(self) -> Vec<Tick> {
+        let steps = self.span.as_secs() / self.step_seconds;
+        (0..=steps)
+            .rev()
+            .map(|step| {
+                let before = step * self.step_seconds;
+                let (unit, name) = self.unit;
+                Tick {
+                    at: self.place(Duration::ZERO, Duration::from_secs(before)),
+                    label: match before {
+                        0 => "now".to_owned(),
+                        _ => format!("−{} {name}", before / unit),
+                    },
+                }
+            })
+            .collect()
+    }
 }
 
 /// The points as places, cut where the device was away.
 fn pieces(
     points: impl Iterator<Item = (Duration, f64)>,
     now: Duration,
+    axis: Axis,
     scale: Scale,
 ) -> Vec<Vec<(f64, f64)>> {
     let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut last: Option<Duration> = None;
     for (at, value) in points {
-        let before = now.saturating_sub(at).as_secs_f64();
-        let place = (1.0 - before / SPAN.as_secs_f64(), scale.place(value));
+        let place = (axis.place(at, now), scale.place(value));
         let is_new = last.is_none_or(|last| at.saturating_sub(last) > GAP);
         last = Some(at);
         match pieces.last_mut() {
@@ -289,6 +347,23 @@ mod tests {
         assert_eq!(chart.title, "Hash rate, MH/s");
         assert_eq!(chart.times.last().unwrap().label, "now");
         assert_eq!(chart.times[0].label, "−10 min");
+    }
+
+    #[test]
+    fn the_time_axis_is_no_longer_than_the_samples_need() {
+        for (seconds, first, labels) in [
+            (3, "−60 s", 5),
+            (61, "−120 s", 5),
+            (300, "−5 min", 6),
+            (301, "−10 min", 6),
+            (9000, "−10 min", 6),
+        ] {
+            let axis = Axis::holding(Some(SECOND), SECOND * (seconds + 1));
+            let ticks = axis.ticks();
+            assert_eq!(ticks[0].label, first, "{seconds}");
+            assert_eq!((ticks[0].at, ticks.len()), (0.0, labels), "{seconds}");
+            assert_eq!(ticks[labels - 1].at, 1.0);
+        }
     }
 
     #[test]

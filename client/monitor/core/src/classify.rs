@@ -136,15 +136,33 @@ pub struct Answer {
     pub facts: Vec<Fact>,
 }
 
-/// Runs a plan to its end. `tell` hears of the progress; dropping the other end of
-/// `cancel` gives the run up, here and in the daemon.
+/// Somebody waits for an answer. Dropping it gives the run up, here and in the
+/// daemon.
+#[derive(Debug)]
+pub struct Waiting {
+    _ends: oneshot::Sender<()>,
+}
+
+/// The other end of a [`Waiting`].
+#[derive(Debug)]
+pub struct GivenUp(oneshot::Receiver<()>);
+
+impl Waiting {
+    /// Both ends.
+    pub fn new() -> (Self, GivenUp) {
+        let (ends, given_up) = oneshot::channel();
+        (Self { _ends: ends }, GivenUp(given_up))
+    }
+}
+
+/// Runs a plan to its end. `tell` hears of the progress.
 ///
 /// # Errors
 /// [`ClassifyError`].
 pub fn classify(
     plan: Plan,
     tell: impl Fn(Progress) + Sync,
-    cancel: oneshot::Receiver<()>,
+    given_up: GivenUp,
 ) -> Result<Answer, ClassifyError> {
     let request = request(&plan.picture)?;
     let begin = Instant::now();
@@ -155,7 +173,7 @@ pub fn classify(
         }
         Effort::Work { zero_bits, session } => {
             let mode = Mode::Work { zero_bits };
-            let (outcome, account) = by_work(&plan.model, &request, mode, session, tell, cancel)?;
+            let (outcome, account) = by_work(&plan.model, &request, mode, session, tell, given_up)?;
             (outcome, mode, account)
         }
     };
@@ -195,7 +213,7 @@ fn by_work(
     mode: Mode,
     session: OwnedFd,
     tell: impl Fn(Progress) + Sync,
-    cancel: oneshot::Receiver<()>,
+    given_up: GivenUp,
 ) -> Result<(Outcome, Account), ClassifyError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -207,8 +225,8 @@ fn by_work(
     runtime.block_on(async {
         tokio::select! {
             done = work(model, request, mode, session, tell) => done,
-            // A value or a dropped end: either means that nobody waits any more.
-            _ = cancel => Err(ClassifyError::Cancelled),
+            // The other end was dropped.
+            _ = given_up.0 => Err(ClassifyError::Cancelled),
         }
     })
 }
@@ -392,8 +410,8 @@ mod tests {
 
     #[test]
     fn direct_mode_answers_without_a_daemon_and_claims_no_work() {
-        let (_keep, cancel) = oneshot::channel();
-        let answer = classify(plan(Effort::Direct), |_| (), cancel).unwrap();
+        let (_waiting, given_up) = Waiting::new();
+        let answer = classify(plan(Effort::Direct), |_| (), given_up).unwrap();
         assert_eq!(answer.classes.len(), 10);
         let sum: f64 = answer.classes.iter().map(|(_, p)| p).sum();
         assert!((0.99..=1.01).contains(&sum), "{sum}");
@@ -406,12 +424,12 @@ mod tests {
     fn a_daemon_that_hangs_up_is_an_error_with_a_remedy() {
         let (here, there) = UnixStream::pair().unwrap();
         drop(there);
-        let (_keep, cancel) = oneshot::channel();
+        let (_waiting, given_up) = Waiting::new();
         let effort = Effort::Work {
             zero_bits: 8,
             session: here.into(),
         };
-        let error = classify(plan(effort), |_| (), cancel).unwrap_err();
+        let error = classify(plan(effort), |_| (), given_up).unwrap_err();
         assert!(matches!(error, ClassifyError::Client(_)), "{error:?}");
         assert!(!error.for_people().is_empty());
     }
@@ -419,13 +437,13 @@ mod tests {
     #[test]
     fn a_run_that_nobody_waits_for_ends_at_once() {
         let (here, _silent) = UnixStream::pair().unwrap();
-        let (keep, cancel) = oneshot::channel();
-        drop(keep);
+        let (waiting, given_up) = Waiting::new();
+        drop(waiting);
         let effort = Effort::Work {
             zero_bits: 8,
             session: here.into(),
         };
-        let error = classify(plan(effort), |_| (), cancel).unwrap_err();
+        let error = classify(plan(effort), |_| (), given_up).unwrap_err();
         assert!(matches!(error, ClassifyError::Cancelled), "{error:?}");
     }
 

@@ -204,11 +204,11 @@ fn facts(device: &Device) -> Vec<Fact> {
     tell("Searches with", hardware(device));
     tell("Clock", positive(device.frequency_mhz).map(megahertz));
     tell("Fans", fans(device));
-    tell("Quarter of an hour", quarter_hour(device));
+    tell("Last quarter hour", quarter_hour(device));
     tell("Works", Some(works(device)));
     tell("Nonces", Some(nonces(device)));
-    tell("Reports from", filter(device));
-    tell("Pace", pace(device));
+    tell("Filter", filter(device));
+    tell("Simulation", pace(device));
     tell("Firmware", firmware(device));
     tell("Opened", opened(device));
     facts
@@ -224,9 +224,7 @@ fn hardware(device: &Device) -> Option<String> {
     );
     match device.kind {
         Some(DeviceKind::Cpu) => Some("The daemon's CPU".to_owned()),
-        Some(DeviceKind::Simulated) if chains > 0 => {
-            Some(format!("{chips}, all simulated by the daemon's CPU"))
-        }
+        Some(DeviceKind::Simulated) if chains > 0 => Some(format!("The daemon's CPU, as {chips}")),
         _ if chains > 0 => Some(chips),
         _ => None,
     }
@@ -277,15 +275,15 @@ fn nonces(device: &Device) -> String {
 
 fn filter(device: &Device) -> Option<String> {
     let bits = device.filter_zero_bits;
-    (bits > 0).then(|| format!("{bits} zero bits on"))
+    (bits > 0).then(|| format!("Reports nonces with {bits} zero bits or more"))
 }
 
 fn pace(device: &Device) -> Option<String> {
     let slowdown = positive(device.slowdown)?;
     Some(if slowdown < 1.05 {
-        "The simulation keeps up with its clock".to_owned()
+        "Keeps up with its clock".to_owned()
     } else {
-        format!("The simulation runs {slowdown:.1} times slower than its clock")
+        format!("{slowdown:.1} times slower than its clock")
     })
 }
 
@@ -293,7 +291,7 @@ fn firmware(device: &Device) -> Option<String> {
     match (device.firmware.as_str(), device.layout.as_str()) {
         ("", "") => None,
         (version, "") => Some(version.to_owned()),
-        ("", layout) => Some(format!("packets as an {layout}")),
+        ("", layout) => Some(format!("Packets as an {layout}")),
         (version, layout) => Some(format!("{version}, packets as an {layout}")),
     }
 }
@@ -301,7 +299,7 @@ fn firmware(device: &Device) -> Option<String> {
 fn opened(device: &Device) -> Option<String> {
     match device.attachments {
         0 => None,
-        1 => Some("once since the daemon started".to_owned()),
+        1 => Some("Once since the daemon started".to_owned()),
         times => Some(format!("{times} times since the daemon started")),
     }
 }
@@ -327,7 +325,7 @@ mod tests {
         assert_eq!(view.title, "Antminer S3");
         assert_eq!(view.subtitle, "sim-s3-0 · simulated");
         let with = fact(&view, "Searches with").unwrap();
-        assert!(with.contains("simulated by the daemon's CPU"), "{with}");
+        assert_eq!(with, "The daemon's CPU, as 32 chips on 2 chains");
     }
 
     #[test]
@@ -339,7 +337,7 @@ mod tests {
         assert_eq!(view.notice, None);
         assert_eq!(
             fact(&view, "Nonces").unwrap(),
-            "4\u{202f}928 found, 2 wrong (0.0 %)"
+            "4\u{202f}928 found, 2 wrong (0.04 %)"
         );
         assert_eq!(
             fact(&view, "Fans").unwrap(),

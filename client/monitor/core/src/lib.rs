@@ -16,6 +16,7 @@
 //! and this crate builds without any C library.
 
 mod anchors;
+mod call_error;
 mod chart;
 mod classify;
 mod device;
@@ -30,8 +31,9 @@ mod session;
 mod text;
 mod value;
 
+pub use call_error::CallError;
 pub use chart::{Chart, Curve, Tick};
-pub use classify::{Answer, ClassifyError, Effort, Plan, Progress, classify};
+pub use classify::{Answer, ClassifyError, Effort, GivenUp, Plan, Progress, Waiting, classify};
 pub use device::Device;
 pub use device_view::{Action, DeviceView, Fact, Notice, Tone};
 pub use file::{FileError, LoadedModel, OpenedFile};

@@ -47,14 +47,17 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {noun}", grouped(number))
 }
 
-/// A share of 0 to 1, in per cent; small ones with a decimal.
+/// A share of 0 to 1, in per cent; the smaller, the more decimals.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent > 0.0 && percent < 9.95 {
-        format!("{percent:.1} %")
+    let decimals = if percent == 0.0 || percent >= 9.95 {
+        0
+    } else if percent >= 0.095 {
+        1
     } else {
-        format!("{percent:.0} %")
-    }
+        2
+    };
+    format!("{percent:.decimals$} %")
 }
 
 /// A time in seconds, as short as it is useful.
@@ -132,6 +135,7 @@ mod tests {
     fn shares_and_times_are_short() {
         assert_eq!(percent(0.0), "0 %");
         assert_eq!(percent(0.0123), "1.2 %");
+        assert_eq!(percent(0.0004), "0.04 %");
         assert_eq!(percent(0.995), "100 %");
         assert_eq!(seconds(0.0421), "42 ms");
         assert_eq!(seconds(12.34), "12.3 s");

@@ -1,0 +1,37 @@
+//! Names for people who do not see the window.
+//!
+//! The bindings offer GTK's function for that from GTK 4.10 on only, but every GTK 4
+//! takes names from an interface description. So a widget that needs a name is made
+//! from one. What a label or a tooltip says needs nothing from here: GTK reads them
+//! out itself.
+
+use gtk::glib::{self, prelude::*};
+
+/// A plain widget of this class with a name.
+pub fn named<W: IsA<glib::Object>>(name: &str) -> W {
+    build(&format!(
+        "<object class='{}' id='it'>{}</object>",
+        W::static_type().name(),
+        label(name)
+    ))
+}
+
+/// A drawing that is read out as a picture with a name; its tooltip describes it.
+pub fn picture(name: &str) -> gtk::DrawingArea {
+    build(&format!(
+        "<object class='GtkDrawingArea' id='it'><property name='accessible-role'>img</property>{}\
+         </object>",
+        label(name)
+    ))
+}
+
+fn label(name: &str) -> String {
+    let name = glib::markup_escape_text(name);
+    format!("<accessibility><property name='label'>{name}</property></accessibility>")
+}
+
+fn build<W: IsA<glib::Object>>(object: &str) -> W {
+    gtk::Builder::from_string(&format!("<interface>{object}</interface>"))
+        .object("it")
+        .expect("the description names its only object so")
+}
