@@ -543,9 +543,9 @@ fn options_that_do_not_fit_are_wrong_usage() {
     );
     assert_error(&run(&["train"]), 2, "--out", "hasher train --help");
     assert_error(
-        &run(&["train", "--out", &out, "--kind", "bin"]),
+        &run(&["train", "--out", &out, "--kind", "hb64"]),
         2,
-        "bin",
+        "hb64",
         "--help",
     );
     assert_error(

@@ -4,7 +4,9 @@
 //! little-endian:
 //!
 //! ```text
-//! "HSHC"  u16 version = 1  u8 kind  u8 dither source
+//! "HSHC"  u16 version = 2
+//! 8 × u8 kind of emb, q, k, v, o, f, g, head
+//! u8 dither source  u8 weights  u8 activation  u8 surrogate
 //! u32 width, hidden, layers, heads, code bits, dither bits, steps, batch, warm-up
 //! f32 peak learning rate, last share, weight decay      u64 rng seed
 //! 32 bytes fingerprint of the data      u32 steps done      u32 number of latents n
@@ -18,7 +20,8 @@
 use hasher_model::Kind;
 use hasher_work::{Digest, digest};
 
-use crate::config::{ConfigError, DitherSource, TrainConfig};
+use crate::config::{Activation, ConfigError, DitherSource, Surrogate, TrainConfig, Weights};
+use crate::kinds::{Kinds, ROLE_NAMES};
 use crate::optimiser::Adam;
 
 /// Largest checkpoint that is read: 7 million latents, hundreds of times the
@@ -26,9 +29,9 @@ use crate::optimiser::Adam;
 pub const CHECKPOINT_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: [u8; 4] = *b"HSHC";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Bytes before the latents.
-const HEAD_BYTES: usize = 104;
+const HEAD_BYTES: usize = 114;
 const DIGEST_BYTES: usize = 32;
 
 /// Why bytes are no checkpoint that can be continued.
@@ -109,7 +112,13 @@ impl Checkpoint {
         let mut bytes = Vec::with_capacity(file_bytes(count).unwrap_or(HEAD_BYTES));
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
-        bytes.extend([config.kind.code(), dither_code(config.dither)]);
+        bytes.extend(config.kinds.roles().map(Kind::code));
+        bytes.extend([
+            code_of(&DITHERS, config.dither),
+            code_of(&WEIGHTS, config.weights),
+            code_of(&ACTIVATIONS, config.activation),
+            code_of(&SURROGATES, config.surrogate),
+        ]);
         let integers = [
             config.width,
             config.hidden,
@@ -210,31 +219,44 @@ fn file_bytes(latents: usize) -> Option<usize> {
         .checked_add(HEAD_BYTES + DIGEST_BYTES)
 }
 
-fn dither_code(dither: DitherSource) -> u8 {
-    match dither {
-        DitherSource::Fast => 0,
-        DitherSource::Oracle => 1,
-    }
+/// A choice's code in the file is its index here.
+const DITHERS: [DitherSource; 2] = [DitherSource::Fast, DitherSource::Oracle];
+const WEIGHTS: [Weights; 2] = [Weights::Seeds, Weights::Float];
+const ACTIVATIONS: [Activation; 3] = [Activation::Hash, Activation::Nearest, Activation::Gelu];
+const SURROGATES: [Surrogate; 4] = [
+    Surrogate::Clipped,
+    Surrogate::StraightThrough,
+    Surrogate::Logistic,
+    Surrogate::Frozen,
+];
+
+fn code_of<T: PartialEq>(choices: &[T], choice: T) -> u8 {
+    let at = choices.iter().position(|known| *known == choice);
+    at.expect("every choice is in its list") as u8
+}
+
+fn choice<T: Copy>(choices: &[T], field: &'static str, code: u8) -> Result<T, CheckpointError> {
+    let choice = choices.get(usize::from(code)).copied();
+    choice.ok_or(CheckpointError::Code { field, code })
 }
 
 fn parse_config(reader: &mut Reader<'_>) -> Result<TrainConfig, CheckpointError> {
-    let [kind, dither] = reader.take()?;
+    let codes: [u8; ROLE_NAMES.len()] = reader.take()?;
+    let mut kinds = [Kind::Hb32; ROLE_NAMES.len()];
+    for (kind, code) in kinds.iter_mut().zip(codes) {
+        *kind = Kind::from_code(code).ok_or(CheckpointError::Code {
+            field: "kind",
+            code,
+        })?;
+    }
+    let [dither, weights, activation, surrogate] = reader.take()?;
     // In the order of the file; struct fields are evaluated as written.
     Ok(TrainConfig {
-        kind: Kind::from_code(kind).ok_or(CheckpointError::Code {
-            field: "kind",
-            code: kind,
-        })?,
-        dither: match dither {
-            0 => DitherSource::Fast,
-            1 => DitherSource::Oracle,
-            code => {
-                return Err(CheckpointError::Code {
-                    field: "dither source",
-                    code,
-                });
-            }
-        },
+        kinds: Kinds::of_roles(kinds),
+        dither: choice(&DITHERS, "dither source", dither)?,
+        weights: choice(&WEIGHTS, "weights", weights)?,
+        activation: choice(&ACTIVATIONS, "activation", activation)?,
+        surrogate: choice(&SURROGATES, "surrogate", surrogate)?,
         width: reader.u32()?,
         hidden: reader.u32()?,
         layers: reader.u32()?,

@@ -4,6 +4,8 @@ use hasher_model::{Config, Kind, Task};
 
 use crate::data::Dataset;
 use crate::dense::number_count;
+use crate::kinds::Kinds;
+use crate::layer::activation::Form;
 use crate::network::CHUNK_EXAMPLES;
 use crate::optimiser::Schedule;
 use crate::shape::Shape;
@@ -30,14 +32,61 @@ pub enum DitherSource {
     Oracle,
 }
 
+/// How the weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// As seeds: what training is for.
+    #[default]
+    Seeds,
+    /// In single precision, for comparison only: such a run has no model file.
+    Float,
+}
+
+/// What stands between the matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// `HashAct`: rounding to codes with dither, as inference does.
+    #[default]
+    Hash,
+    /// Rounding to the nearest code, without dither. Inference still dithers.
+    Nearest,
+    /// GELU in the feed-forward part and nothing elsewhere; for comparison, with
+    /// float weights or with seeds.
+    Gelu,
+}
+
+/// What stands in for the derivative of rounding to codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Surrogate {
+    /// One inside the clip range, zero outside (hard tanh): the derivative of the
+    /// expected output under dither.
+    #[default]
+    Clipped,
+    /// One everywhere.
+    StraightThrough,
+    /// Logistic noise, the difference of two Gumbel variables, is added before
+    /// rounding; the derivative is that of the expected output under the noise, a
+    /// smooth window over the clip range.
+    Logistic,
+    /// Zero: nothing below an activation learns, only the head does. The control
+    /// that shows what the others are worth.
+    Frozen,
+}
+
 /// Everything that determines the resulting seeds, besides the data.
 ///
 /// The number of threads is not among it: see
 /// [`Trainer::set_threads`](crate::Trainer::set_threads).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainConfig {
-    /// Kind of all matrices: `hb32`, `hb16`, `hb8` or `kron`.
-    pub kind: Kind,
+    /// Kind of each matrix.
+    pub kinds: Kinds,
+    /// Seeds, or single precision for comparison.
+    pub weights: Weights,
+    /// What stands between the matrices.
+    pub activation: Activation,
+    /// What stands in for the derivative of the activation.
+    pub surrogate: Surrogate,
     /// Width of the residual stream, a multiple of `heads`. For the bounds of this
     /// and the next five see [`hasher_model::Config`].
     pub width: u32,
@@ -73,7 +122,10 @@ impl Default for TrainConfig {
     /// The digits model of the specification, section 12.1: 154 seeds, 4 928 bytes.
     fn default() -> Self {
         Self {
-            kind: Kind::Hb32,
+            kinds: Kinds::all(Kind::Hb32),
+            weights: Weights::Seeds,
+            activation: Activation::Hash,
+            surrogate: Surrogate::Clipped,
             width: 64,
             hidden: 128,
             layers: 2,
@@ -108,9 +160,9 @@ pub enum ConfigError {
         /// Largest accepted value.
         most: f64,
     },
-    /// A flat kind: only tiled kinds are trained.
-    #[error("kind {0} cannot be trained, choose hb32, hb16, hb8 or kron")]
-    Kind(Kind),
+    /// The oracle dithers codes; there are none, or none that it could dither.
+    #[error("the oracle as source of dither needs hash activations and weights as seeds")]
+    Oracle,
     /// The network's sizes are impossible.
     #[error("model configuration")]
     Model(#[from] hasher_model::ConfigError),
@@ -125,8 +177,12 @@ impl TrainConfig {
     /// # Errors
     /// The first one that is broken, by field name.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.kind.tile_rows().is_none() {
-            return Err(ConfigError::Kind(self.kind));
+        if self.dither == DitherSource::Oracle
+            && (self.activation != Activation::Hash
+                || self.weights != Weights::Seeds
+                || self.surrogate == Surrogate::Logistic)
+        {
+            return Err(ConfigError::Oracle);
         }
         let most = f64::from(STEPS_MAX);
         let fields = [
@@ -168,26 +224,43 @@ impl TrainConfig {
     /// [`ConfigError::StepBytes`].
     pub fn model_config(&self, data: &Dataset) -> Result<Config, ConfigError> {
         self.check()?;
+        let is_language = data.task() == Task::LanguageModel;
         let config = Config {
-            task: Task::Classifier,
+            task: data.task(),
             width: self.width,
             hidden: self.hidden,
             layers: self.layers,
             heads: self.heads,
             positions: data.positions() as u32,
-            inputs: data.inputs() as u32,
+            inputs: if is_language {
+                // Refused below if it does not fit: the width is not checked yet.
+                self.width.saturating_mul(3)
+            } else {
+                data.inputs() as u32
+            },
             classes: data.classes() as u32,
             code_bits: self.code_bits,
             dither_bits: self.dither_bits,
             input_fraction: data.input_fraction(),
-            vocabulary: 0,
+            vocabulary: if is_language {
+                data.classes() as u32
+            } else {
+                0
+            },
         };
         config.check()?;
-        let bytes = step_bytes(&Shape::new(&config), u64::from(self.batch));
+        let bytes = step_bytes(&Shape::new(&config, self.form()), u64::from(self.batch));
         if bytes > STEP_BYTES_MAX {
             return Err(ConfigError::StepBytes(bytes));
         }
         Ok(config)
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        Form {
+            activation: self.activation,
+            surrogate: self.surrogate,
+        }
     }
 
     pub(crate) fn schedule(&self) -> Schedule {
@@ -234,8 +307,11 @@ mod tests {
                 "peak_learning_rate is 2, must be 0.000000001 to 1",
             ),
             (
-                |c| c.kind = Kind::Bin,
-                "kind bin cannot be trained, choose hb32, hb16, hb8 or kron",
+                |c| {
+                    c.dither = DitherSource::Oracle;
+                    c.activation = Activation::Nearest;
+                },
+                "the oracle as source of dither needs hash activations and weights as seeds",
             ),
             (
                 |c| c.layers = 64,

@@ -1,8 +1,8 @@
 //! Data sets: quantised inputs, labels and the split into training and test.
 //!
 //! Owns what an example is for the network (codes of 0 to 255 with a binary
-//! point, cut into positions) and the fingerprint that ties a checkpoint to its
-//! data. Reading files is the caller's; parsing their text is [`parse_rows`].
+//! point, cut into positions; or a window of tokens, each predicting the next) and
+//! the fingerprint that ties a checkpoint to its data. Reading files is the caller's; parsing their text is [`parse_rows`].
 
 mod digits;
 mod image;
@@ -15,6 +15,7 @@ pub use image::{
 };
 pub use rows::{CellProblem, ImageRow, LABEL_MAX, Labels, ROWS_MAX, RowError, parse_rows};
 
+use hasher_model::Task;
 use hasher_work::{Digest, digest};
 
 use crate::rng::{Purpose, Rng};
@@ -48,11 +49,15 @@ pub enum Part {
     Test,
 }
 
-/// Labelled examples and their split.
+/// Examples and their split: labelled ones, or windows of a sequence of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
+    task: Task,
     shape: DataShape,
+    /// Codes of all examples, or the tokens of the sequence.
     codes: Vec<u8>,
+    /// Label of each example; for tokens 1 where predicting them counts, or empty
+    /// if all do.
     labels: Vec<u8>,
     train: Vec<usize>,
     test: Vec<usize>,
@@ -100,6 +105,9 @@ pub enum DataError {
     /// There is nothing to train on.
     #[error("no training examples")]
     NoTrainingExamples,
+    /// A window of tokens in which nothing is to be predicted.
+    #[error("no token counts in the window at token {0}")]
+    NothingScored(usize),
     /// A row of a file without its label.
     #[error("row {0} has no label")]
     NoLabel(usize),
@@ -118,27 +126,7 @@ impl Dataset {
         train: Vec<usize>,
         test: Vec<usize>,
     ) -> Result<Self, DataError> {
-        let sizes = [
-            ("positions", shape.positions, 1, POSITIONS_MAX),
-            ("inputs", shape.inputs, 1, INPUTS_MAX),
-            (
-                "input_fraction",
-                shape.input_fraction as usize,
-                0,
-                INPUT_FRACTION_MAX as usize,
-            ),
-            ("classes", shape.classes, 2, 256),
-        ];
-        for (field, value, least, most) in sizes {
-            if !(least..=most).contains(&value) {
-                return Err(DataError::Shape {
-                    field,
-                    value,
-                    least,
-                    most,
-                });
-            }
-        }
+        check_shape(&shape)?;
         let per_example = shape.positions * shape.inputs;
         if codes.len() != labels.len() * per_example {
             let (codes, labels) = (codes.len(), labels.len());
@@ -156,23 +144,71 @@ impl Dataset {
                 classes: shape.classes,
             });
         }
-        let mut is_used = vec![false; labels.len()];
-        for &example in train.iter().chain(&test) {
-            match is_used.get_mut(example) {
-                Some(used) if !*used => *used = true,
-                _ => return Err(DataError::Split(example)),
-            }
-        }
-        if train.is_empty() {
-            return Err(DataError::NoTrainingExamples);
-        }
+        check_split(labels.len(), &train, &test)?;
         Ok(Self {
+            task: Task::Classifier,
             shape,
             codes,
             labels,
             train,
             test,
         })
+    }
+
+    /// Windows of `context` tokens of a sequence over `vocabulary` tokens; an
+    /// example is the place where its window starts, and each of its positions
+    /// predicts the next token. `scored` says of every token whether predicting it
+    /// counts; empty stands for all of them.
+    ///
+    /// # Errors
+    /// [`DataError`] names the first thing that does not fit.
+    pub fn sequence(
+        context: usize,
+        vocabulary: usize,
+        tokens: Vec<u8>,
+        scored: &[bool],
+        train: Vec<usize>,
+        test: Vec<usize>,
+    ) -> Result<Self, DataError> {
+        let shape = DataShape {
+            positions: context,
+            inputs: 1,
+            input_fraction: 1,
+            classes: vocabulary,
+        };
+        check_shape(&shape)?;
+        if !scored.is_empty() && scored.len() != tokens.len() {
+            let (codes, labels) = (tokens.len(), scored.len());
+            return Err(DataError::CodeCount {
+                codes,
+                labels,
+                per_example: 1,
+            });
+        }
+        if let Some(example) = tokens.iter().position(|t| usize::from(*t) >= vocabulary) {
+            let label = tokens[example];
+            return Err(DataError::Label {
+                example,
+                label,
+                classes: vocabulary,
+            });
+        }
+        // A window needs the token after it, too.
+        check_split(tokens.len().saturating_sub(context), &train, &test)?;
+        let data = Self {
+            task: Task::LanguageModel,
+            shape,
+            codes: tokens,
+            labels: scored.iter().map(|scored| u8::from(*scored)).collect(),
+            train,
+            test,
+        };
+        for part in [&data.train, &data.test] {
+            if let Some(start) = part.iter().find(|start| data.scored_count(**start) == 0) {
+                return Err(DataError::NothingScored(*start));
+            }
+        }
+        Ok(data)
     }
 
     /// 8×8 images as the digits are cut ([`image_codes`]), ten classes, a random
@@ -217,6 +253,11 @@ impl Dataset {
         Self::new(image::SHAPE, codes, labels, train, test)
     }
 
+    /// Whether examples have one label each, or one per position.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
     /// Positions per example.
     pub fn positions(&self) -> usize {
         self.shape.positions
@@ -245,21 +286,54 @@ impl Dataset {
         }
     }
 
-    /// Input codes of example `index`, positions × inputs, row-major.
+    /// Input codes of example `index`, positions × inputs, row-major; the tokens of
+    /// its window for a sequence.
     ///
     /// # Panics
     /// When there is no such example.
     pub fn codes(&self, index: usize) -> &[u8] {
         let size = self.shape.positions * self.shape.inputs;
-        &self.codes[index * size..(index + 1) * size]
+        let start = match self.task {
+            Task::Classifier => index * size,
+            Task::LanguageModel => index,
+        };
+        &self.codes[start..start + size]
     }
 
-    /// Label of example `index`.
+    /// Labels of example `index`: its one label, or the token after each position.
+    ///
+    /// # Panics
+    /// When there is no such example.
+    pub fn labels(&self, index: usize) -> &[u8] {
+        match self.task {
+            Task::Classifier => &self.labels[index..=index],
+            Task::LanguageModel => &self.codes[index + 1..=index + self.shape.positions],
+        }
+    }
+
+    /// Last of [`Dataset::labels`].
     ///
     /// # Panics
     /// When there is no such example.
     pub fn label(&self, index: usize) -> u8 {
-        self.labels[index]
+        let labels = self.labels(index);
+        labels[labels.len() - 1]
+    }
+
+    /// Whether label number `at` of example `index` counts.
+    pub fn is_scored(&self, index: usize, at: usize) -> bool {
+        self.task == Task::Classifier || self.labels.get(index + at + 1).is_none_or(|s| *s == 1)
+    }
+
+    /// How many labels of example `index` count.
+    pub fn scored_count(&self, index: usize) -> usize {
+        match self.task {
+            Task::Classifier => 1,
+            Task::LanguageModel if self.labels.is_empty() => self.shape.positions,
+            Task::LanguageModel => (0..self.shape.positions)
+                .filter(|at| self.is_scored(index, *at))
+                .count(),
+        }
     }
 
     /// SHA-256 over shape, examples and split: equal for equal data only.
@@ -277,7 +351,11 @@ impl Dataset {
             classes,
             self.labels.len(),
         ];
-        let mut bytes = b"HSHRdat1".to_vec();
+        // Two names, so that no sequence passes for labelled examples.
+        let mut bytes = match self.task {
+            Task::Classifier => b"HSHRdat1".to_vec(),
+            Task::LanguageModel => b"HSHRdat2".to_vec(),
+        };
         for numbers in [&sizes[..], &[self.train.len()], &self.train, &self.test] {
             bytes.extend(numbers.iter().flat_map(|n| (*n as u64).to_le_bytes()));
         }
@@ -287,9 +365,73 @@ impl Dataset {
     }
 }
 
+fn check_shape(shape: &DataShape) -> Result<(), DataError> {
+    let sizes = [
+        ("positions", shape.positions, 1, POSITIONS_MAX),
+        ("inputs", shape.inputs, 1, INPUTS_MAX),
+        (
+            "input_fraction",
+            shape.input_fraction as usize,
+            0,
+            INPUT_FRACTION_MAX as usize,
+        ),
+        ("classes", shape.classes, 2, 256),
+    ];
+    for (field, value, least, most) in sizes {
+        if !(least..=most).contains(&value) {
+            return Err(DataError::Shape {
+                field,
+                value,
+                least,
+                most,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Every example at most once, and some to train on.
+fn check_split(examples: usize, train: &[usize], test: &[usize]) -> Result<(), DataError> {
+    let mut is_used = vec![false; examples];
+    for &example in train.iter().chain(test) {
+        match is_used.get_mut(example) {
+            Some(used) if !*used => *used = true,
+            _ => return Err(DataError::Split(example)),
+        }
+    }
+    if train.is_empty() {
+        return Err(DataError::NoTrainingExamples);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_of_a_sequence_predicts_the_tokens_after_its_positions() {
+        let tokens = vec![0, 1, 2, 3, 0, 1];
+        let make = |scored: &[bool], train: Vec<usize>| {
+            Dataset::sequence(2, 4, tokens.clone(), scored, train, vec![3])
+        };
+        let data = make(&[], vec![0, 1]).unwrap();
+        assert_eq!((data.codes(1), data.labels(1)), (&[1, 2][..], &[2, 3][..]));
+        assert_eq!((data.label(1), data.scored_count(1)), (3, 2));
+        let half = make(&[true, false, true, true, true, true], vec![0]).unwrap();
+        assert!(!half.is_scored(0, 0) && half.is_scored(0, 1));
+        assert_ne!(
+            half.fingerprint(),
+            make(&[], vec![0]).unwrap().fingerprint()
+        );
+        assert_eq!(make(&[], vec![4]), Err(DataError::Split(4)));
+        assert_eq!(make(&[false; 6], vec![0]), Err(DataError::NothingScored(0)));
+        let unknown = Dataset::sequence(2, 3, tokens.clone(), &[], vec![0], vec![]);
+        assert_eq!(
+            unknown.unwrap_err().to_string(),
+            "example 3 has label 3, must be below 3"
+        );
+    }
 
     const SHAPE: DataShape = DataShape {
         positions: 1,

@@ -1,7 +1,8 @@
 //! The network's weights as real numbers, and their gradients: one flat buffer
 //! each, so that gradients of chunks are summed in one loop.
 //!
-//! Weights are only ever written from decoded seeds ([`crate::latent`]).
+//! Weights are only ever written from decoded seeds ([`crate::latent`]), or from
+//! the latents themselves in a float run.
 
 use std::ops::Range;
 
@@ -96,10 +97,14 @@ impl Dense {
 
     /// Replaces matrix `index`.
     pub(crate) fn set_matrix(&mut self, index: usize, matrix: &Matrix) {
+        self.set(index, &matrix.to_f32(), &matrix.biases_f32());
+    }
+
+    /// Replaces weights (by rows) and biases of matrix `index`.
+    pub(crate) fn set(&mut self, index: usize, weights: &[f32], biases: &[f32]) {
         let span = &self.spans[index];
-        let weights = matrix.to_f32();
-        self.values[span.weight.clone()].copy_from_slice(&weights);
-        self.values[span.bias.clone()].copy_from_slice(&matrix.biases_f32());
+        self.values[span.weight.clone()].copy_from_slice(weights);
+        self.values[span.bias.clone()].copy_from_slice(biases);
         let transposed = &mut self.transposed[span.weight.clone()];
         for (input, column) in transposed.chunks_exact_mut(span.outputs).enumerate() {
             for (output, value) in column.iter_mut().enumerate() {
@@ -196,6 +201,8 @@ mod tests {
     #[test]
     fn the_digits_network_has_the_published_number_of_floats() {
         let shape = Shape {
+            task: hasher_model::Task::Classifier,
+            form: crate::layer::activation::Form::default(),
             width: 64,
             hidden: 128,
             layers: 2,

@@ -28,6 +28,9 @@ pub enum TrainError {
     /// All steps of the configuration are done.
     #[error("training is finished: all {0} steps are done")]
     Finished(u32),
+    /// A run with float weights has no seeds that could be a model.
+    #[error("a run with float weights makes no model file; train seeds instead")]
+    FloatWeights,
     /// The model crate refused the model.
     #[error("cannot build the model")]
     Model(#[from] ModelError),

@@ -11,11 +11,14 @@
 //! the latents, their first values, and the exact gradient of a tile's
 //! coefficients through the basis. The trainer calls it.
 
+use std::ops::Range;
+
 use hasher_model::{
     BasisCache, EncodeError, Kind, Manifest, Matrix, MatrixError, MatrixShape, Seed, TILE_BIASES,
-    TILE_COEFFICIENTS, TILE_COLUMNS, encode_steps, encode_tile,
+    TILE_COEFFICIENTS, TILE_COLUMNS, encode_group, encode_steps, encode_tile,
 };
 
+use crate::config::{TrainConfig, Weights};
 use crate::dense::{Dense, DenseGradient};
 use crate::gemm::{Gemm, Left};
 use crate::rng::{Purpose, Rng};
@@ -25,7 +28,7 @@ use crate::shape::{EMBEDDING, GAINS, Shape};
 const PER_TILE: usize = TILE_COEFFICIENTS + TILE_BIASES;
 /// Salt of every tile: the whole model shares one basis.
 const SALT: u8 = 0;
-/// Unit of a stored gain (specification, section 7).
+/// Unit of a stored gain or bias (specification, section 7).
 const GAIN_UNIT: f32 = 1.0 / 64.0;
 /// Unit of a stored position gain is half of [`GAIN_UNIT`].
 const POSITION_FACTOR: f32 = 2.0;
@@ -49,19 +52,42 @@ pub(crate) enum UpdateError {
 #[derive(Debug)]
 pub(crate) struct Latents {
     shape: Shape,
-    /// Kind and size of every matrix, in model order.
-    matrices: Vec<MatrixShape>,
-    /// Gains, then the tiles of every matrix in seed order.
+    weights: Weights,
+    /// The matrices in model order, gains first.
+    parts: Vec<Part>,
     values: Vec<f32>,
     cache: BasisCache,
     pull_back: PullBack,
 }
 
+/// One matrix and where its latents lie.
+///
+/// Tiled kinds have [`PER_TILE`] latents a seed. Flat kinds and float weights have
+/// one a weight, row-major, then one a bias.
+#[derive(Debug, Clone)]
+struct Part {
+    shape: MatrixShape,
+    latents: Range<usize>,
+    is_tiled: bool,
+}
+
+impl Part {
+    /// Latents of one seed, and how many of them are weights or coefficients.
+    fn period(&self) -> (usize, usize) {
+        if self.is_tiled {
+            (PER_TILE, TILE_COEFFICIENTS)
+        } else {
+            (self.latents.len(), self.shape.weights())
+        }
+    }
+}
+
 /// Buffers for the gradient of the coefficients.
 #[derive(Debug, Default)]
 struct PullBack {
-    /// Basis of a hash kind as (tile weight × coefficient) signs; empty for `kron`.
-    basis: Vec<f32>,
+    /// Basis of each hash kind in use as (tile weight × coefficient) signs, by
+    /// [`PullBack::slot`].
+    bases: [Vec<f32>; 3],
     /// Gradients of the weights of all tiles of a matrix, one row per tile.
     tiles: Vec<f32>,
     /// Gradients of the coefficients, one row per tile.
@@ -70,54 +96,80 @@ struct PullBack {
 }
 
 impl Latents {
-    /// First values of a model whose matrices after the gains are all of one
-    /// tiled kind.
-    pub(crate) fn new(manifest: &Manifest, rng_seed: u64) -> Self {
-        let matrices: Vec<_> = manifest
-            .matrices()
-            .iter()
-            .map(|(_, shape)| *shape)
+    /// First values of a model.
+    pub(crate) fn new(manifest: &Manifest, config: &TrainConfig) -> Self {
+        let mut end = 0;
+        let parts = manifest.matrices().iter().enumerate();
+        let parts: Vec<Part> = parts
+            .map(|(index, (_, shape))| {
+                let is_tiled = index != GAINS
+                    && config.weights == Weights::Seeds
+                    && shape.kind.tile_rows().is_some();
+                let length = match (index, is_tiled) {
+                    (GAINS, _) => shape.outputs,
+                    (_, true) => shape.seed_count() * PER_TILE,
+                    (_, false) => shape.weights() + shape.outputs,
+                };
+                let latents = end..end + length;
+                end = latents.end;
+                Part {
+                    shape: *shape,
+                    latents,
+                    is_tiled,
+                }
+            })
             .collect();
-        let kind = matrices[EMBEDDING].kind;
         let mut latents = Self {
-            shape: Shape::new(manifest.config()),
-            matrices,
-            values: Vec::new(),
+            shape: Shape::new(manifest.config(), config.form()),
+            weights: config.weights,
+            parts,
+            values: Vec::with_capacity(end),
             cache: BasisCache::new(),
             pull_back: PullBack::default(),
         };
-        latents.load_basis(kind);
-        latents.initialise(rng_seed);
+        latents.load_bases();
+        latents.initialise(config.rng_seed);
         latents
     }
 
-    fn load_basis(&mut self, kind: Kind) {
-        let Some(rows) = kind.tile_rows().filter(|_| kind.is_hash_basis()) else {
-            return;
-        };
-        let signs = self.cache.of(rows, SALT).0.signs();
-        let size = rows * TILE_COLUMNS;
-        let transposed = (0..size * TILE_COEFFICIENTS)
-            .map(|at| f32::from(signs[at % TILE_COEFFICIENTS * size + at / TILE_COEFFICIENTS]));
-        self.pull_back.basis = transposed.collect();
+    fn load_bases(&mut self) {
+        for part in self.parts.iter().filter(|part| part.is_tiled) {
+            let kind = part.shape.kind;
+            let Some(rows) = kind.tile_rows().filter(|_| kind.is_hash_basis()) else {
+                continue;
+            };
+            let basis = &mut self.pull_back.bases[PullBack::slot(rows)];
+            if !basis.is_empty() {
+                continue;
+            }
+            let signs = self.cache.of(rows, SALT).0.signs();
+            let size = rows * TILE_COLUMNS;
+            let transposed = (0..size * TILE_COEFFICIENTS)
+                .map(|at| f32::from(signs[at % TILE_COEFFICIENTS * size + at / TILE_COEFFICIENTS]));
+            *basis = transposed.collect();
+        }
     }
 
     fn initialise(&mut self, rng_seed: u64) {
         let norms = (self.shape.gains() - 1) * self.shape.width;
-        self.values = vec![FIRST_POSITION_GAIN; self.shape.width];
+        self.values
+            .extend(std::iter::repeat_n(FIRST_POSITION_GAIN, self.shape.width));
         self.values.extend(std::iter::repeat_n(FIRST_GAIN, norms));
-        for (index, matrix) in self.matrices.iter().enumerate().skip(EMBEDDING) {
+        for (index, part) in self.parts.iter().enumerate().skip(EMBEDDING) {
             let mut rng = Rng::new(rng_seed, Purpose::Initialisation, index as u64);
-            // A weight is a sum of 32 coefficients, or one product of two.
-            let variance = 1.0 / matrix.inputs as f32;
-            let deviation = match matrix.kind {
+            // A weight is itself, a sum of 32 coefficients, or one product of two.
+            let variance = 1.0 / part.shape.inputs as f32;
+            let deviation = match part.shape.kind {
+                _ if !part.is_tiled => variance.sqrt(),
                 Kind::Kron => variance.sqrt().sqrt(),
                 _ => (variance / TILE_COEFFICIENTS as f32).sqrt(),
             };
-            for _ in 0..matrix.seed_count() {
-                let coefficients = (0..TILE_COEFFICIENTS).map(|_| rng.normal() * deviation);
+            let (period, weights) = part.period();
+            for _ in 0..part.latents.len() / period {
+                let coefficients = (0..weights).map(|_| rng.normal() * deviation);
                 self.values.extend(coefficients);
-                self.values.extend([0.0; TILE_BIASES]);
+                self.values
+                    .extend(std::iter::repeat_n(0.0, period - weights));
             }
         }
     }
@@ -132,48 +184,36 @@ impl Latents {
         &mut self.values
     }
 
-    /// Which latents weight decay applies to: coefficients, not gains or biases.
+    /// Which latents weight decay applies to: weights and coefficients, not gains or
+    /// biases.
     pub(crate) fn is_decayed(&self) -> Vec<bool> {
-        let gains = self.matrices[GAINS].outputs;
-        (0..self.values.len())
-            .map(|at| at >= gains && (at - gains) % PER_TILE < TILE_COEFFICIENTS)
-            .collect()
-    }
-
-    /// Latents of each tile of each tiled matrix: (matrix, its tiles).
-    fn tiles(&self) -> impl Iterator<Item = (usize, &[[f32; PER_TILE]])> {
-        let (tiles, _) = self.values[self.matrices[GAINS].outputs..].as_chunks::<PER_TILE>();
-        let mut rest = tiles;
-        self.matrices
-            .iter()
-            .enumerate()
-            .skip(EMBEDDING)
-            .map(move |(index, matrix)| {
-                let (tiles, after) = rest.split_at(matrix.seed_count());
-                rest = after;
-                (index, tiles)
-            })
+        let mut decayed = vec![false; self.values.len()];
+        for part in &self.parts[EMBEDDING..] {
+            let (period, weights) = part.period();
+            for run in decayed[part.latents.clone()].chunks_exact_mut(period) {
+                run[..weights].fill(true);
+            }
+        }
+        decayed
     }
 
     /// `UpdateSeeds`: the seeds of the present latents, in file order.
     pub(crate) fn encode(&self, seeds: &mut Vec<Seed>) -> Result<(), EncodeError> {
         seeds.clear();
         self.encode_gains(seeds)?;
-        for (index, tiles) in self.tiles() {
-            for (at, tile) in tiles.iter().enumerate() {
-                let (kind, place) = self.matrices[index].seed(index as u16, at);
-                let (coefficients, rest) = tile
-                    .split_first_chunk()
-                    .expect("a tile begins with its coefficients");
-                let biases = rest.first_chunk().expect("a tile ends with its biases");
-                seeds.push(encode_tile(kind, place, SALT, coefficients, biases)?);
+        for (index, part) in self.parts.iter().enumerate().skip(EMBEDDING) {
+            let latents = &self.values[part.latents.clone()];
+            if part.is_tiled {
+                encode_tiles(index as u16, part, latents, seeds)?;
+            } else {
+                encode_flat(index as u16, part, latents, seeds)?;
             }
         }
         Ok(())
     }
 
     fn encode_gains(&self, seeds: &mut Vec<Seed>) -> Result<(), EncodeError> {
-        let gains = self.matrices[GAINS];
+        let gains = self.parts[GAINS].shape;
         let mut group = [0.0; 20];
         for at in 0..gains.seed_count() {
             let first = at * group.len();
@@ -196,20 +236,24 @@ impl Latents {
         }
     }
 
-    /// Encodes the latents and decodes the seeds into the network's weights.
+    /// Encodes the latents and decodes the seeds into the network's weights. In a
+    /// float run there are no seeds and the latents are the weights.
     pub(crate) fn update(
         &mut self,
         seeds: &mut Vec<Seed>,
         dense: &mut Dense,
     ) -> Result<(), UpdateError> {
+        if self.weights == Weights::Float {
+            return self.copy_to(dense);
+        }
         self.encode(seeds)?;
         let mut rest = seeds.as_slice();
-        for (index, shape) in self.matrices.iter().enumerate() {
-            let (own, after) = rest.split_at(shape.seed_count());
+        for (index, part) in self.parts.iter().enumerate() {
+            let (own, after) = rest.split_at(part.shape.seed_count());
             rest = after;
-            let matrix = Matrix::decode(*shape, index as u16, own, &mut self.cache)?;
+            let matrix = Matrix::decode(part.shape, index as u16, own, &mut self.cache)?;
             if index == GAINS {
-                let steps = (0..shape.outputs).map(|at| f32::from(matrix.weight(at, 0)));
+                let steps = (0..part.shape.outputs).map(|at| f32::from(matrix.weight(at, 0)));
                 let gains = steps
                     .enumerate()
                     .map(|(at, s)| s * GAIN_UNIT / self.gain_factor(at));
@@ -221,31 +265,95 @@ impl Latents {
         Ok(())
     }
 
+    fn copy_to(&self, dense: &mut Dense) -> Result<(), UpdateError> {
+        if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
+            return Err(EncodeError::NotFinite(at).into());
+        }
+        dense.set_gains(
+            self.values[self.parts[GAINS].latents.clone()]
+                .iter()
+                .copied(),
+        );
+        for (index, part) in self.parts.iter().enumerate().skip(EMBEDDING) {
+            let (weights, biases) =
+                self.values[part.latents.clone()].split_at(part.shape.weights());
+            dense.set(index, weights, biases);
+        }
+        Ok(())
+    }
+
     /// The latents' gradient from the weights' gradient, at the weights of `seeds`.
     ///
     /// Exact through the basis: `dL/dc_k = <dL/dW, B_k>`. Identity through every
-    /// rounding.
+    /// rounding, and for kinds whose latents are the weights.
     pub(crate) fn pull_back(&mut self, dense: &DenseGradient, seeds: &[Seed], out: &mut [f32]) {
-        let (gains, tiles) = out.split_at_mut(self.matrices[GAINS].outputs);
-        gains.copy_from_slice(dense.gains());
-        let mut tiles = tiles.as_chunks_mut::<PER_TILE>().0;
-        let mut seeds = &seeds[self.matrices[GAINS].seed_count()..];
-        let mut latents = self.values[gains.len()..].as_chunks::<PER_TILE>().0;
-        for (index, shape) in self.matrices.iter().enumerate().skip(EMBEDDING) {
+        out[self.parts[GAINS].latents.clone()].copy_from_slice(dense.gains());
+        let mut first_seed = self.parts[GAINS].shape.seed_count();
+        for (index, part) in self.parts.iter().enumerate().skip(EMBEDDING) {
+            let (shape, out) = (&part.shape, &mut out[part.latents.clone()]);
+            let (weight, bias) = (dense.weight(index), dense.bias(index));
             let count = shape.seed_count();
-            let (own_tiles, other_tiles) = tiles.split_at_mut(count);
-            let (own_seeds, other_seeds) = seeds.split_at(count);
-            let (own_latents, other_latents) = latents.split_at(count);
-            (tiles, seeds, latents) = (other_tiles, other_seeds, other_latents);
-            cut(shape, dense.weight(index), &mut self.pull_back.tiles);
-            if shape.kind.is_hash_basis() {
-                self.pull_back.hash_basis(own_tiles);
-            } else {
-                self.pull_back.kronecker(own_latents, own_seeds, own_tiles);
+            if !part.is_tiled {
+                out[..weight.len()].copy_from_slice(weight);
+                out[weight.len()..].copy_from_slice(bias);
+                first_seed += count;
+                continue;
             }
-            pull_back_biases(shape, dense.bias(index), &mut self.cache, own_tiles);
+            let tiles = out.as_chunks_mut::<PER_TILE>().0;
+            cut(shape, weight, &mut self.pull_back.tiles);
+            if let Some(rows) = shape
+                .kind
+                .tile_rows()
+                .filter(|_| shape.kind.is_hash_basis())
+            {
+                self.pull_back.hash_basis(rows, tiles);
+            } else {
+                let latents = self.values[part.latents.clone()].as_chunks().0;
+                let seeds = &seeds[first_seed..first_seed + count];
+                self.pull_back.kronecker(latents, seeds, tiles);
+            }
+            pull_back_biases(shape, bias, &mut self.cache, tiles);
+            first_seed += count;
         }
     }
+}
+
+fn encode_tiles(
+    matrix: u16,
+    part: &Part,
+    latents: &[f32],
+    seeds: &mut Vec<Seed>,
+) -> Result<(), EncodeError> {
+    for (at, tile) in latents.as_chunks::<PER_TILE>().0.iter().enumerate() {
+        let (kind, place) = part.shape.seed(matrix, at);
+        let (coefficients, rest) = tile
+            .split_first_chunk()
+            .expect("a tile begins with its coefficients");
+        let biases = rest.first_chunk().expect("a tile ends with its biases");
+        seeds.push(encode_tile(kind, place, SALT, coefficients, biases)?);
+    }
+    Ok(())
+}
+
+fn encode_flat(
+    matrix: u16,
+    part: &Part,
+    latents: &[f32],
+    seeds: &mut Vec<Seed>,
+) -> Result<(), EncodeError> {
+    let (weights, biases) = latents.split_at(part.shape.weights());
+    let groups = weights.chunks(part.shape.kind.weights_per_seed());
+    for (at, group) in groups.enumerate() {
+        let (kind, place) = part.shape.seed(matrix, at);
+        seeds.push(encode_group(kind, place, group)?);
+    }
+    let first = part.shape.weight_seeds();
+    let groups = biases.chunks(Kind::Vec8.weights_per_seed());
+    for (at, group) in groups.enumerate() {
+        let (_, place) = part.shape.seed(matrix, first + at);
+        seeds.push(encode_steps(place, group, f64::from(GAIN_UNIT))?);
+    }
+    Ok(())
 }
 
 /// Tiles of a matrix one after the other, zero where they stick out.
@@ -265,8 +373,14 @@ fn cut(shape: &MatrixShape, matrix: &[f32], tiles: &mut Vec<f32>) {
 }
 
 impl PullBack {
-    fn hash_basis(&mut self, gradients: &mut [[f32; PER_TILE]]) {
-        let size = self.basis.len() / TILE_COEFFICIENTS;
+    /// Where the basis of tiles with 8, 16 or 32 rows is kept.
+    const fn slot(rows: usize) -> usize {
+        rows.trailing_zeros() as usize - 3
+    }
+
+    fn hash_basis(&mut self, rows: usize, gradients: &mut [[f32; PER_TILE]]) {
+        let basis = &self.bases[Self::slot(rows)];
+        let size = basis.len() / TILE_COEFFICIENTS;
         self.coefficients.clear();
         self.coefficients
             .resize(gradients.len() * TILE_COEFFICIENTS, 0.0);
@@ -274,7 +388,7 @@ impl PullBack {
         self.gemm.multiply_add(
             shape,
             Left::Rows(&self.tiles),
-            &self.basis,
+            basis,
             &mut self.coefficients,
         );
         let rows = self.coefficients.as_chunks::<TILE_COEFFICIENTS>().0;

@@ -41,6 +41,7 @@ mod evaluation;
 mod gemm;
 #[cfg(test)]
 mod gradient_check;
+mod kinds;
 mod latent;
 mod layer;
 mod network;
@@ -51,7 +52,14 @@ mod shape;
 mod trainer;
 
 pub use checkpoint::{CHECKPOINT_BYTES_MAX, CheckpointError};
-pub use config::{BATCH_MAX, ConfigError, DitherSource, STEP_BYTES_MAX, STEPS_MAX, TrainConfig};
+pub use config::{
+    Activation, BATCH_MAX, ConfigError, DitherSource, STEP_BYTES_MAX, STEPS_MAX, Surrogate,
+    TrainConfig, Weights,
+};
 pub use error::TrainError;
-pub use evaluation::{EvalRow, Evaluation, Footprint, evaluate};
+pub use evaluation::{
+    AbstentionPoint, CalibrationBin, EarlyStopRow, EvalOptions, EvalRow, Evaluation, Footprint,
+    Judgement, abstention, calibration, evaluate, simulate,
+};
+pub use kinds::{Kinds, KindsError, ROLE_NAMES};
 pub use trainer::{StepReport, THREADS_MAX, Trainer};

@@ -1,4 +1,4 @@
-//! The classifier as training sees it, and the chunk of examples that one
+//! The network as training sees it, and the chunk of examples that one
 //! thread works on at a time.
 //!
 //! Owns the order of layers and the buffers between them; never touches seeds,
@@ -9,7 +9,7 @@ use crate::dense::{Dense, DenseGradient};
 use crate::gemm::Gemm;
 use crate::layer::activation::Activate;
 use crate::layer::block::{Block, BlockScratch, BlockState};
-use crate::layer::readout::{Readout, ReadoutState};
+use crate::layer::readout::{Label, Readout, ReadoutState};
 use crate::shape::{EMBEDDING, POSITION_GAIN, Shape};
 
 /// Examples of one chunk, the unit of work of a thread. Part of the result: the
@@ -24,6 +24,9 @@ pub(crate) struct Network {
     pub dense: Dense,
     /// ±1, `positions × width`.
     position_signs: Vec<f32>,
+    /// ±½, a row of `width` per token and one for "before the start"; empty for a
+    /// classifier.
+    token_codes: Vec<f32>,
 }
 
 /// A fixed group of examples of a batch: everything one thread reads and
@@ -32,7 +35,9 @@ pub(crate) struct Network {
 pub(crate) struct Chunk {
     /// Real inputs, one row per position.
     inputs: Vec<f32>,
-    labels: Vec<u8>,
+    /// One per output of each example.
+    labels: Vec<Label>,
+    examples: usize,
     h: Vec<f32>,
     blocks: Vec<BlockState>,
     scratch: BlockScratch,
@@ -40,9 +45,9 @@ pub(crate) struct Chunk {
     gemm: Gemm,
     /// Sum of the examples' gradients.
     pub gradient: DenseGradient,
-    /// Sum of the examples' losses, in nats.
+    /// Sum of the losses of the outputs that count, in nats.
     pub loss: f64,
-    /// Examples whose largest logit is the label's.
+    /// Outputs that count and whose largest logit is the label's.
     pub correct: u32,
 }
 
@@ -52,7 +57,8 @@ impl Chunk {
         let rows = examples * shape.positions;
         Self {
             inputs: vec![0.0; rows * shape.inputs],
-            labels: vec![0; examples],
+            labels: vec![None; examples * shape.outputs()],
+            examples,
             h: vec![0.0; rows * shape.width],
             blocks: (0..shape.layers)
                 .map(|_| BlockState::new(shape, rows))
@@ -68,20 +74,12 @@ impl Chunk {
 
     /// How many examples it holds.
     pub(crate) fn examples(&self) -> usize {
-        self.labels.len()
+        self.examples
     }
 
-    /// Takes these examples of `data`; as many as the chunk was made for.
-    pub(crate) fn load(&mut self, data: &Dataset, examples: &[usize]) {
-        let unit = 1.0 / (1u32 << data.input_fraction()) as f32;
-        let per_example = self.inputs.len() / self.labels.len();
-        let rows = self.inputs.chunks_exact_mut(per_example);
-        for ((row, label), &example) in rows.zip(&mut self.labels).zip(examples) {
-            *label = data.label(example);
-            for (input, code) in row.iter_mut().zip(data.codes(example)) {
-                *input = f32::from(*code) * unit;
-            }
-        }
+    /// Logits of the last forward, one row per output.
+    pub(crate) fn logits(&self) -> &[f32] {
+        Readout::logits(&self.readout)
     }
 }
 
@@ -89,14 +87,57 @@ impl Network {
     /// A network of this shape whose weights are still zero.
     pub(crate) fn new(shape: Shape) -> Self {
         let signs = hasher_model::position_signs(shape.positions, shape.width);
+        let tokens = if shape.is_causal() {
+            shape.classes + 1
+        } else {
+            0
+        };
+        let token_signs = hasher_model::token_signs(tokens, shape.width);
         Self {
+            token_codes: token_signs
+                .into_iter()
+                .map(|s| f32::from(s) / 2.0)
+                .collect(),
             shape,
             dense: Dense::new(&shape),
             position_signs: signs.into_iter().map(f32::from).collect(),
         }
     }
 
-    /// Forward, loss and backward of the loaded examples; each counts `weight`
+    /// Takes these examples of `data` into `chunk`; as many as it was made for.
+    pub(crate) fn load(&self, chunk: &mut Chunk, data: &Dataset, examples: &[usize]) {
+        let inputs = self.shape.positions * self.shape.inputs;
+        let rows = chunk.inputs.chunks_exact_mut(inputs);
+        let labels = chunk.labels.chunks_exact_mut(self.shape.outputs());
+        for ((row, labels), &example) in rows.zip(labels).zip(examples) {
+            for (at, (label, code)) in labels.iter_mut().zip(data.labels(example)).enumerate() {
+                *label = data.is_scored(example, at).then_some(*code);
+            }
+            if self.shape.is_causal() {
+                self.load_tokens(data.codes(example), row);
+                continue;
+            }
+            let unit = 1.0 / (1u32 << data.input_fraction()) as f32;
+            for (input, code) in row.iter_mut().zip(data.codes(example)) {
+                *input = f32::from(*code) * unit;
+            }
+        }
+    }
+
+    /// Each position sees the codes of its token and of the two before it.
+    fn load_tokens(&self, tokens: &[u8], inputs: &mut [f32]) {
+        let width = self.shape.width;
+        for (at, row) in inputs.chunks_exact_mut(self.shape.inputs).enumerate() {
+            for (back, part) in row.chunks_exact_mut(width).enumerate() {
+                let token = at
+                    .checked_sub(back)
+                    .map_or(self.shape.classes, |at| usize::from(tokens[at]));
+                part.copy_from_slice(&self.token_codes[token * width..][..width]);
+            }
+        }
+    }
+
+    /// Forward, loss and backward of the loaded examples; each output counts `weight`
     /// in the gradient. Replaces the chunk's gradient, loss and count.
     pub(crate) fn run(&self, chunk: &mut Chunk, act: &mut impl Activate, weight: f32) {
         self.forward(chunk, act);
@@ -123,7 +164,8 @@ impl Network {
         }
     }
 
-    fn forward(&self, chunk: &mut Chunk, act: &mut impl Activate) {
+    /// Forward of the loaded examples only.
+    pub(crate) fn forward(&self, chunk: &mut Chunk, act: &mut impl Activate) {
         let Chunk {
             inputs,
             h,
@@ -185,20 +227,44 @@ impl Network {
 mod tests {
     use super::*;
     use crate::gradient_check::{assert_gradient, values};
-    use crate::layer::activation::tests::Expected;
+    use crate::layer::activation::tests::{Expected, FORMS};
+    use hasher_model::Task;
 
     #[test]
     fn gradient_of_every_parameter_matches_finite_differences() {
-        let shape = Shape {
+        for form in FORMS {
+            gradient_matches(Shape {
+                task: Task::Classifier,
+                width: 8,
+                hidden: 12,
+                layers: 2,
+                heads: 2,
+                positions: 3,
+                inputs: 4,
+                classes: 3,
+                code_bits: 4,
+                form,
+            });
+        }
+    }
+
+    #[test]
+    fn gradient_of_a_language_model_matches_finite_differences() {
+        gradient_matches(Shape {
+            task: Task::LanguageModel,
             width: 8,
             hidden: 12,
             layers: 2,
             heads: 2,
             positions: 3,
-            inputs: 4,
+            inputs: 24,
             classes: 3,
             code_bits: 4,
-        };
+            form: FORMS[0],
+        });
+    }
+
+    fn gradient_matches(shape: Shape) {
         let count = crate::dense::number_count(&shape);
         // Small enough that few units sit at the edge of their clip range, where
         // the gradient jumps and a finite difference means nothing.
@@ -209,7 +275,16 @@ mod tests {
             network.dense.set_values(point);
             let mut chunk = Chunk::new(&shape, 2);
             chunk.inputs.copy_from_slice(&inputs);
-            chunk.labels = vec![2, 0];
+            for (at, label) in chunk.labels.iter_mut().enumerate() {
+                // The second output of a language model does not count.
+                *label = [Some(2), None, Some(1), Some(0)]
+                    .get(at % 4)
+                    .copied()
+                    .flatten();
+            }
+            if shape.outputs() == 1 {
+                chunk.labels = vec![Some(2), Some(0)];
+            }
             network.run(&mut chunk, &mut Expected, 1.0);
             if let Some(gradient) = gradient {
                 gradient.copy_from_slice(chunk.gradient.values());

@@ -7,7 +7,7 @@
 
 use hasher_model::{
     AnchorPoint, AnchorRequest, Config, HashActivation, LaneKey, Level, Manifest, Mode, ModelId,
-    Request, Seed, Solution, merkle_root,
+    Request, Seed, Solution, Task, merkle_root,
 };
 use hasher_work::{Digest, digest};
 
@@ -47,7 +47,15 @@ impl StepOracle {
             let mut nonce = [0; 16];
             nonce[..4].copy_from_slice(&self.step.to_le_bytes());
             nonce[4..8].copy_from_slice(&((begin + at) as u32).to_le_bytes());
-            let request = Request::new(nonce, data.codes(*example).to_vec()).id();
+            let codes = data.codes(*example);
+            let request = match self.config.task {
+                Task::Classifier => Request::new(nonce, codes.to_vec()),
+                Task::LanguageModel => {
+                    let tokens: Vec<u32> = codes.iter().map(|token| u32::from(*token)).collect();
+                    Request::of_tokens(nonce, &tokens)
+                }
+            };
+            let request = request.id();
             let point = AnchorPoint {
                 pass: Some(PASS),
                 layer: None,
@@ -119,13 +127,14 @@ mod tests {
                 dither_bits: 8,
                 ..TrainConfig::default()
             };
+            let config_form = config.form();
             let config = config.model_config(&data).unwrap();
             let manifest = Manifest::new(config, |_| Kind::Hb32).unwrap();
             let oracle = StepOracle::new(&manifest, &[Seed([0; 32])], 3);
             let examples: Vec<usize> = (0..1000).collect();
             let mut dither = oracle.dither(&data, &examples, 0);
             for range in [CodeRange::Signed, CodeRange::Unsigned] {
-                let quantiser = Quantiser::new(code_bits, range);
+                let quantiser = Quantiser::new(code_bits, range, config_form);
                 let z = values(32, 81);
                 let (mut y, mut mean) = (vec![0.0; 32], vec![0.0f32; 32]);
                 let mut lane = Lane {

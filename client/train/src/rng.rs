@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Dither = 3,
     /// Which rows of a user's file become test rows; index = 0.
     Split = 4,
+    /// Dither of a simulated evaluation; index = example and pass.
+    Simulation = 5,
 }
 
 /// xoshiro256++ 1.0 (Blackman, Vigna), seeded through SplitMix64.

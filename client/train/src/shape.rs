@@ -3,9 +3,9 @@
 //! The order of matrices is the model file's: gains, embedding, six per layer,
 //! head. Everything that counts matrices asks here.
 
-use hasher_model::{CodeRange, Config};
+use hasher_model::{CodeRange, Config, Task};
 
-use crate::layer::activation::Quantiser;
+use crate::layer::activation::{Form, Quantiser};
 
 /// Index of the gain matrix.
 pub(crate) const GAINS: usize = 0;
@@ -16,9 +16,12 @@ pub(crate) const POSITION_GAIN: usize = 0;
 /// Matrices of one layer: q, k, v, o, f, g.
 const PER_LAYER: usize = 6;
 
-/// Sizes of a classifier.
+/// Sizes of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
+    /// Whether positions are averaged before the head, or each predicts what
+    /// follows it.
+    pub task: Task,
     /// Width of the residual stream.
     pub width: usize,
     /// Feed-forward units.
@@ -35,6 +38,8 @@ pub(crate) struct Shape {
     pub classes: usize,
     /// Bits of an activation code.
     pub code_bits: u32,
+    /// What the activations are.
+    pub form: Form,
 }
 
 /// One value for each of a layer's six matrices.
@@ -64,8 +69,10 @@ impl<T> LayerMatrices<T> {
 
 impl Shape {
     /// The sizes of a checked model configuration.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, form: Form) -> Self {
         Self {
+            task: config.task,
+            form,
             width: config.width as usize,
             hidden: config.hidden as usize,
             layers: config.layers as usize,
@@ -75,6 +82,16 @@ impl Shape {
             classes: config.classes as usize,
             code_bits: config.code_bits,
         }
+    }
+
+    /// Whether a position sees only itself and those before it.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.task == Task::LanguageModel
+    }
+
+    /// Rows of logits per example: one, or one per position.
+    pub(crate) fn outputs(&self) -> usize {
+        if self.is_causal() { self.positions } else { 1 }
     }
 
     /// Indices of the matrices of `layer`.
@@ -123,6 +140,6 @@ impl Shape {
 
     /// The quantiser of this model's activations.
     pub(crate) fn quantiser(&self, range: CodeRange) -> Quantiser {
-        Quantiser::new(self.code_bits, range)
+        Quantiser::new(self.code_bits, range, self.form)
     }
 }

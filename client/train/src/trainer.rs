@@ -9,7 +9,7 @@ use std::thread;
 use hasher_model::{MODEL_BYTES_MAX, Manifest, Model, ModelError, SEED_BYTES, Seed};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::{DitherSource, TrainConfig};
+use crate::config::{DitherSource, TrainConfig, Weights};
 use crate::data::{Dataset, Part};
 use crate::error::TrainError;
 use crate::latent::Latents;
@@ -29,9 +29,9 @@ pub const THREADS_MAX: usize = 1024;
 pub struct StepReport {
     /// Steps done, this one included.
     pub step: u32,
-    /// Mean cross-entropy of the batch before the step, in nats.
+    /// Mean cross-entropy of the batch's labels before the step, in nats.
     pub loss: f64,
-    /// Share of the batch that was classified rightly before the step.
+    /// Share of the batch's labels that were predicted rightly before the step.
     pub accuracy: f64,
     /// Learning rate of the step.
     pub learning_rate: f32,
@@ -55,6 +55,8 @@ pub struct Trainer<'a> {
     gradient: Vec<f32>,
     order: Order,
     batch: Vec<usize>,
+    /// Labels of the batch that count.
+    scored: usize,
     step: u32,
     threads: usize,
 }
@@ -65,15 +67,15 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`TrainError::Config`] or [`TrainError::Model`].
     pub fn new(config: TrainConfig, data: &'a Dataset) -> Result<Self, TrainError> {
-        let manifest = Manifest::new(config.model_config(data)?, |_| config.kind)?;
+        let manifest = Manifest::new(config.model_config(data)?, |role| config.kinds.of(role))?;
         let got = manifest.to_bytes().len() + manifest.seed_count() * SEED_BYTES;
-        if got > MODEL_BYTES_MAX {
+        if got > MODEL_BYTES_MAX && config.weights == Weights::Seeds {
             // It would be trained in vain: nobody reads a larger file.
             let most = MODEL_BYTES_MAX;
             return Err(ModelError::TooLarge { most, got }.into());
         }
-        let shape = Shape::new(manifest.config());
-        let latents = Latents::new(&manifest, config.rng_seed);
+        let shape = Shape::new(manifest.config(), config.form());
+        let latents = Latents::new(&manifest, &config);
         let count = latents.values().len();
         let mut rest = config.batch as usize;
         let mut chunks = Vec::with_capacity(rest.div_ceil(CHUNK_EXAMPLES));
@@ -91,6 +93,7 @@ impl<'a> Trainer<'a> {
             gradient: vec![0.0; count],
             order: Order::new(config.rng_seed, data.part(Part::Train)),
             batch: Vec::with_capacity(config.batch as usize),
+            scored: 0,
             step: 0,
             threads: thread::available_parallelism().map_or(1, NonZero::get),
             config,
@@ -151,6 +154,11 @@ impl<'a> Trainer<'a> {
         &self.config
     }
 
+    /// What an evaluation of the float network needs.
+    pub(crate) fn parts(&self) -> (&TrainConfig, &Dataset, &Network) {
+        (&self.config, self.data, &self.network)
+    }
+
     /// Steps done so far.
     pub fn steps_done(&self) -> u32 {
         self.step
@@ -164,8 +172,12 @@ impl<'a> Trainer<'a> {
     /// The model of the present seeds.
     ///
     /// # Errors
-    /// [`TrainError::Model`] if its sums might overflow (gigantic weights).
+    /// [`TrainError::Model`] if its sums might overflow (gigantic weights);
+    /// [`TrainError::FloatWeights`] if there are no seeds.
     pub fn model(&self) -> Result<Model, TrainError> {
+        if self.config.weights == Weights::Float {
+            return Err(TrainError::FloatWeights);
+        }
         Ok(Model::new(self.manifest.clone(), self.seeds.clone())?)
     }
 
@@ -182,7 +194,7 @@ impl<'a> Trainer<'a> {
         self.load_batch();
         self.run_chunks();
         let (loss, correct) = self.sum_chunks();
-        let examples = f64::from(self.config.batch);
+        let scored = self.scored as f64;
 
         let summed = &self.chunks[0].gradient;
         self.latents
@@ -201,8 +213,8 @@ impl<'a> Trainer<'a> {
         self.update_seeds()?;
         Ok(StepReport {
             step: self.step,
-            loss: loss / examples,
-            accuracy: f64::from(correct) / examples,
+            loss: loss / scored,
+            accuracy: f64::from(correct) / scored,
             learning_rate,
             gradient_norm,
         })
@@ -219,9 +231,11 @@ impl<'a> Trainer<'a> {
         let mut rest = self.batch.as_slice();
         for chunk in &mut self.chunks {
             let (own, after) = rest.split_at(chunk.examples());
-            chunk.load(self.data, own);
+            self.network.load(chunk, self.data, own);
             rest = after;
         }
+        let counts = self.batch.iter().map(|at| self.data.scored_count(*at));
+        self.scored = counts.sum();
     }
 
     /// Forward and backward of every chunk. A chunk's result depends on nothing
@@ -233,7 +247,7 @@ impl<'a> Trainer<'a> {
             DitherSource::Oracle => Some(StepOracle::new(&self.manifest, &self.seeds, step)),
         };
         let (oracle, data, batch) = (oracle.as_ref(), self.data, &self.batch);
-        let weight = 1.0 / config.batch as f32;
+        let weight = 1.0 / self.scored as f32;
         let work = |first: usize, chunks: &mut [Chunk]| {
             for (at, chunk) in chunks.iter_mut().enumerate() {
                 let number = first + at;

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use hasher_train::data::{Part, digits};
-use hasher_train::{Footprint, TrainConfig, Trainer, evaluate};
+use hasher_train::{EvalOptions, Footprint, TrainConfig, Trainer, evaluate};
 
 /// The identity of the model after 40 steps of the default configuration,
 /// recorded on x86-64. Another value on another machine means that arithmetic
@@ -29,6 +29,11 @@ fn training_gives_the_recorded_model_on_every_machine() -> Result<(), Box<dyn Er
 fn three_trainings_reach_the_goal_on_the_digits() -> Result<(), Box<dyn Error>> {
     let data = digits();
     let threads = std::thread::available_parallelism()?.get();
+    let options = EvalOptions {
+        passes: &[1, 21],
+        skip: 0,
+        threads,
+    };
     let (mut one_pass, mut all_passes) = (0.0, 0.0);
     for rng_seed in 1..=3 {
         let config = TrainConfig {
@@ -40,7 +45,7 @@ fn three_trainings_reach_the_goal_on_the_digits() -> Result<(), Box<dyn Error>> 
             trainer.step()?;
         }
         let model = trainer.model()?;
-        let rows = evaluate(&model, &data, Part::Test, &[1, 21], threads)?.rows;
+        let rows = evaluate(&model, &data, Part::Test, options)?.rows;
         one_pass += rows[0].accuracy / 3.0;
         all_passes += rows[1].accuracy / 3.0;
         let footprint = Footprint::of(&model);

@@ -19,7 +19,7 @@ use std::time::Instant;
 use clap::Args;
 use hasher_model::{Mode, Model, Options};
 use hasher_train::data::{Dataset, Part, digits};
-use hasher_train::{Footprint, TrainConfig, Trainer, evaluate};
+use hasher_train::{EvalOptions, Footprint, TrainConfig, Trainer, evaluate};
 use serde::Serialize;
 
 use self::files::Files;
@@ -238,8 +238,12 @@ fn measure(
         let waiting = progress::spinner(output, " testing");
         waiting.say("exact integer arithmetic");
         let passes = points_up_to(args.passes);
-        evaluate(model, data, Part::Test, &passes, threads::or_all(None))
-            .map_err(|error| failed(&error))?
+        let options = EvalOptions {
+            passes: &passes,
+            skip: 0,
+            threads: threads::or_all(None),
+        };
+        evaluate(model, data, Part::Test, options).map_err(|error| failed(&error))?
     };
     let footprint = Footprint::of(model);
     let test = Test {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hasher_train::data::Part;
-use hasher_train::{Footprint, evaluate};
+use hasher_train::{EvalOptions, Footprint, evaluate};
 use serde::Serialize;
 
 use super::Context;
@@ -87,8 +87,11 @@ pub fn run(args: &EvalArgs, context: &Context) -> Result<Exit, CliError> {
         &model,
         &data,
         part,
-        &args.passes,
-        threads::or_all(args.threads),
+        EvalOptions {
+            passes: &args.passes,
+            skip: 0,
+            threads: threads::or_all(args.threads),
+        },
     )
     .map_err(|error| {
         failed(&error)

@@ -5,10 +5,9 @@ mod report;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
-use hasher_model::Kind;
+use clap::Args;
 use hasher_train::data::{Dataset, Part};
-use hasher_train::{TrainConfig, Trainer, evaluate};
+use hasher_train::{EvalOptions, Kinds, TrainConfig, Trainer, evaluate};
 
 use self::report::Run;
 use super::Context;
@@ -53,9 +52,10 @@ pub struct TrainArgs {
     /// Examples a step [default: 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(hasher_train::BATCH_MAX)))]
     batch: Option<u32>,
-    /// How a seed holds weights [default: hb32]
-    #[arg(long, value_name = "KIND")]
-    kind: Option<TrainKind>,
+    /// How seeds hold weights: hb32, hb16, hb8, kron, bin, tern, nib or vec8; other
+    /// kinds for single matrices after it, as in `hb32,head=hb8` [default: hb32]
+    #[arg(long, value_name = "KINDS")]
+    kind: Option<Kinds>,
     /// Start of every random choice [default: 1]
     #[arg(long, value_name = "N")]
     rng_seed: Option<u64>,
@@ -80,30 +80,6 @@ pub struct TrainArgs {
     /// Train so many initialisations (rng seeds in a row) and print the mean
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: Option<u16>,
-}
-
-/// The kinds that can be trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TrainKind {
-    /// Hash basis, 32x16 weights a seed: half a bit per weight
-    Hb32,
-    /// Hash basis, 16x16 weights a seed: one bit per weight
-    Hb16,
-    /// Hash basis, 8x16 weights a seed: two bits per weight
-    Hb8,
-    /// Kronecker product of two 4x4 matrices: one bit per weight
-    Kron,
-}
-
-impl From<TrainKind> for Kind {
-    fn from(kind: TrainKind) -> Self {
-        match kind {
-            TrainKind::Hb32 => Self::Hb32,
-            TrainKind::Hb16 => Self::Hb16,
-            TrainKind::Hb8 => Self::Hb8,
-            TrainKind::Kron => Self::Kron,
-        }
-    }
 }
 
 /// Trains once or several times, measures on the test part, writes the model.
@@ -149,7 +125,7 @@ fn config(args: &TrainArgs) -> TrainConfig {
     TrainConfig {
         steps: args.steps.unwrap_or(default.steps),
         batch: args.batch.unwrap_or(default.batch),
-        kind: args.kind.map_or(default.kind, Kind::from),
+        kinds: args.kind.unwrap_or(default.kinds),
         rng_seed: args.rng_seed.unwrap_or(default.rng_seed),
         ..default
     }
@@ -239,8 +215,12 @@ impl<'a> Job<'a> {
         }
         let waiting = crate::progress::spinner(&self.context.output, "testing");
         waiting.say("the exact integer model on the test part");
-        let threads = threads::or_all(self.args.threads);
-        let rows = evaluate(&trained.model, self.data, Part::Test, &PASSES, threads)
+        let options = EvalOptions {
+            passes: &PASSES,
+            skip: 0,
+            threads: threads::or_all(self.args.threads),
+        };
+        let rows = evaluate(&trained.model, self.data, Part::Test, options)
             .map_err(|error| failed(&error))?;
         Ok(rows.rows.iter().map(Row::from).collect())
     }

@@ -46,51 +46,53 @@ fn every_damage_is_refused_with_its_reason() {
         "not a checkpoint: it does not begin with \"HSHC\""
     );
     assert_eq!(
-        text(&resealed(&bytes, 4, 2)),
-        "checkpoint version 2 is unknown, expected 1"
+        text(&resealed(&bytes, 4, 1)),
+        "checkpoint version 1 is unknown, expected 2"
     );
     assert_eq!(text(&resealed(&bytes, 6, 15)), "unknown kind code 15");
     assert_eq!(
-        text(&resealed(&bytes, 7, 2)),
+        text(&resealed(&bytes, 14, 2)),
         "unknown dither source code 2"
     );
+    assert_eq!(text(&resealed(&bytes, 16, 3)), "unknown activation code 3");
+    assert_eq!(text(&resealed(&bytes, 17, 4)), "unknown surrogate code 4");
     assert_eq!(
         text(&bytes[..bytes.len() - 1]),
-        "checkpoint has 159 bytes, 160 expected"
+        "checkpoint has 169 bytes, 170 expected"
     );
     assert_eq!(
-        text(&resealed(&bytes, 97, 9)),
+        text(&resealed(&bytes, 107, 9)),
         "checkpoint is at step 2448 of 800"
     );
-    let no_batch = Checkpoint::parse(&resealed(&bytes, 36, 0)).unwrap_err();
+    let no_batch = Checkpoint::parse(&resealed(&bytes, 46, 0)).unwrap_err();
     assert!(matches!(no_batch, CheckpointError::Config(_)), "{no_batch}");
     // The top byte of the last square: a negative number.
     assert_eq!(
-        text(&resealed(&bytes, 127, 0xc0)),
+        text(&resealed(&bytes, 137, 0xc0)),
         "number 5 of the checkpoint is not a usable value"
     );
     assert_eq!(
-        text(&resealed(&bytes, 119, 0x7f)),
+        text(&resealed(&bytes, 129, 0x7f)),
         "number 3 of the checkpoint is not a usable value"
     );
 }
 
 proptest! {
     #[test]
-    fn any_flipped_bit_is_refused(bit in 0usize..160 * 8) {
+    fn any_flipped_bit_is_refused(bit in 0usize..170 * 8) {
         let mut bytes = checkpoint(2).to_bytes();
         bytes[bit / 8] ^= 1 << (bit % 8);
         prop_assert!(Checkpoint::parse(&bytes).is_err());
     }
 
     #[test]
-    fn every_cut_is_refused(len in 0usize..160) {
+    fn every_cut_is_refused(len in 0usize..170) {
         prop_assert!(Checkpoint::parse(&checkpoint(2).to_bytes()[..len]).is_err());
     }
 
     #[test]
     fn any_content_under_a_right_check_sum_is_read_or_refused_without_panic(
-        changes in proptest::collection::vec((4usize..128, any::<u8>()), 1..8),
+        changes in proptest::collection::vec((4usize..138, any::<u8>()), 1..8),
     ) {
         let mut bytes = checkpoint(2).to_bytes();
         for (at, value) in changes {

@@ -23,9 +23,23 @@ fn few(count: usize) -> Dataset {
 
 fn judgement(is_correct: bool, confidence: f64) -> Judgement {
     Judgement {
-        is_correct,
+        passes: 3,
+        label: u16::from(!is_correct),
+        prediction: 0,
+        vote: 0,
         confidence,
         agreement: 1.0,
+        margin: confidence,
+        entropy_bits: 0.0,
+        label_bits: 1.0,
+    }
+}
+
+fn options(passes: &[u16], threads: usize) -> EvalOptions<'_> {
+    EvalOptions {
+        passes,
+        skip: 0,
+        threads,
     }
 }
 
@@ -33,7 +47,7 @@ fn judgement(is_correct: bool, confidence: f64) -> Judgement {
 fn any_number_of_threads_gives_the_same_evaluation() {
     let data = few(11);
     let model = model(&data, 20);
-    let run = |threads| evaluate(&model, &data, Part::Test, &[1, 3], threads).unwrap();
+    let run = |threads| evaluate(&model, &data, Part::Test, options(&[1, 3], threads)).unwrap();
     let one = run(1);
     assert_eq!(one.examples, 11);
     for threads in [2, 3, 7, 100] {
@@ -45,8 +59,8 @@ fn any_number_of_threads_gives_the_same_evaluation() {
 fn a_smaller_number_of_passes_is_a_prefix_of_the_larger() {
     let data = few(10);
     let model = model(&data, 20);
-    let both = evaluate(&model, &data, Part::Test, &[5, 1], 2).unwrap();
-    let single = evaluate(&model, &data, Part::Test, &[1], 2).unwrap();
+    let both = evaluate(&model, &data, Part::Test, options(&[5, 1], 2)).unwrap();
+    let single = evaluate(&model, &data, Part::Test, options(&[1], 2)).unwrap();
     assert_eq!(both.rows[1], single.rows[0]);
     assert_eq!((both.rows[0].passes, both.rows[1].passes), (5, 1));
     assert_eq!((both.anchors, single.anchors), (50, 10));
@@ -63,11 +77,61 @@ fn a_smaller_number_of_passes_is_a_prefix_of_the_larger() {
 fn the_exact_inference_agrees_with_the_training_networks_accuracy() {
     let data = digits();
     let model = model(&data, 150);
-    let row = evaluate(&model, &data, Part::Test, &[1], 2).unwrap().rows[0];
+    let row = evaluate(&model, &data, Part::Test, options(&[1], 2))
+        .unwrap()
+        .rows[0];
     // 150 steps give the float network about 90 %; a mismatch between the two
     // networks would give far less.
     assert!(row.accuracy > 0.8, "{row:?}");
     assert!((row.accuracy - row.mean_confidence).abs() < 0.15, "{row:?}");
+}
+
+#[test]
+fn the_simulated_network_is_as_good_as_the_exact_one() {
+    let data = digits();
+    let config = TrainConfig {
+        steps: 150,
+        warm_up: 10,
+        ..TrainConfig::default()
+    };
+    let mut trainer = Trainer::new(config, &data).unwrap();
+    while !trainer.is_finished() {
+        trainer.step().unwrap();
+    }
+    let exact = evaluate(
+        &trainer.model().unwrap(),
+        &data,
+        Part::Test,
+        options(&[3], 2),
+    )
+    .unwrap();
+    let simulated = simulate(&trainer, Part::Test, options(&[3], 2)).unwrap();
+    let gap = exact.rows[0].accuracy - simulated.rows[0].accuracy;
+    assert!(gap.abs() < 0.03, "{exact:?}");
+    let gap = exact.rows[0].label_bits - simulated.rows[0].label_bits;
+    assert!(gap.abs() < 0.05, "{gap}");
+}
+
+#[test]
+fn withholding_unsure_answers_leaves_the_better_ones() {
+    let judgements = [
+        judgement(true, 0.97),
+        judgement(false, 0.32),
+        judgement(true, 0.91),
+    ];
+    let curve = abstention(&judgements);
+    let at = |threshold: f64| {
+        let same = |p: &&AbstentionPoint| (p.threshold - threshold).abs() < 1e-9;
+        *curve.iter().find(same).unwrap()
+    };
+    assert_eq!((at(0.0).coverage, at(0.0).accuracy), (1.0, 2.0 / 3.0));
+    assert_eq!((at(0.9).coverage, at(0.9).accuracy), (2.0 / 3.0, 1.0));
+    assert!(
+        curve.iter().all(|p| p.threshold < 0.98),
+        "nothing is left at 0.99"
+    );
+    let filled: usize = calibration(&judgements).iter().map(|bin| bin.count).sum();
+    assert_eq!(filled, 3);
 }
 
 #[test]
@@ -97,7 +161,7 @@ fn what_cannot_be_evaluated_is_named() {
     let data = few(5);
     let model = model(&data, 1);
     let text = |data: &Dataset, part, passes: &[u16]| {
-        evaluate(&model, data, part, passes, 1)
+        evaluate(&model, data, part, options(passes, 1))
             .unwrap_err()
             .to_string()
     };

@@ -1,14 +1,27 @@
 //! `HashAct` in floating point: a quantiser to a few bits whose rounding is
-//! dithered, and its straight-through gradient.
+//! dithered, and what stands in for its gradient.
 //!
 //! With `t` the input in code units, the code is `floor(t + u)` for a dither
 //! `u` in (0, 1), so its expectation is `t` clipped to the code range: the
 //! gradient is one inside that range and zero outside. Where the dither comes
-//! from is the caller's choice ([`Activate`]).
+//! from is the caller's choice ([`Activate`]); other forms of activation and
+//! gradient are there for comparison ([`Form`]).
 
 use hasher_model::CodeRange;
 
+use crate::config::{Activation, Surrogate};
 use crate::rng::Rng;
+
+/// Scale of the logistic noise in code units: its standard deviation is 0.9 of a
+/// code step, wide enough to soften the ends of the clip range.
+const NOISE_SCALE: f32 = 0.5;
+
+/// What the activations of a network are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Form {
+    pub activation: Activation,
+    pub surrogate: Surrogate,
+}
 
 /// Which activation vector is rounded: the key of its dither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +46,17 @@ pub(crate) struct Quantiser {
     max: f32,
     unit: f32,
     origin: f32,
+    form: Form,
 }
 
 impl Quantiser {
     /// The quantiser of `bits` (1 … 8) and `range`.
-    pub(crate) fn new(bits: u32, range: CodeRange) -> Self {
+    pub(crate) fn new(bits: u32, range: CodeRange, form: Form) -> Self {
         let levels = (1u32 << bits) as f32;
         let max = levels - 1.0;
         match range {
             CodeRange::Signed => Self {
+                form,
                 range,
                 slope: levels / 4.0,
                 offset: max / 2.0,
@@ -50,6 +65,7 @@ impl Quantiser {
                 origin: -2.0 * max / levels,
             },
             CodeRange::Unsigned => Self {
+                form,
                 range,
                 slope: levels / 2.0,
                 offset: 0.0,
@@ -76,13 +92,51 @@ impl Quantiser {
         self.code(z, u) * self.unit + self.origin
     }
 
-    /// Sets dL/dy to zero where `z` is outside the clip range.
-    pub(crate) fn backward(&self, z: &[f32], dy: &mut [f32]) {
-        for (dy, z) in dy.iter_mut().zip(z) {
-            let t = self.position(*z);
-            *dy = if t >= 0.0 && t <= self.max { *dy } else { 0.0 };
+    /// The output for `z` without any dither.
+    fn undithered(&self, z: f32) -> f32 {
+        match (self.form.activation, self.range) {
+            (Activation::Gelu, CodeRange::Signed) => z,
+            (Activation::Gelu, CodeRange::Unsigned) => gelu(z),
+            _ => self.round(z, 0.5),
         }
     }
+
+    /// Turns dL/dy into dL/dz, as the form of the activation has it.
+    pub(crate) fn backward(&self, z: &[f32], dy: &mut [f32]) {
+        let pairs = dy.iter_mut().zip(z);
+        match (self.form.activation, self.form.surrogate) {
+            (_, Surrogate::Frozen) => dy.fill(0.0),
+            (Activation::Gelu, _) if self.range == CodeRange::Signed => {}
+            (Activation::Gelu, _) => pairs.for_each(|(dy, z)| *dy *= gelu_slope(*z)),
+            (_, Surrogate::StraightThrough) => {}
+            (_, Surrogate::Clipped) => pairs.for_each(|(dy, z)| {
+                let t = self.position(*z);
+                *dy = if t >= 0.0 && t <= self.max { *dy } else { 0.0 };
+            }),
+            (_, Surrogate::Logistic) => pairs.for_each(|(dy, z)| {
+                let t = self.position(*z);
+                *dy *= logistic(t / NOISE_SCALE) - logistic((t - self.max) / NOISE_SCALE);
+            }),
+        }
+    }
+}
+
+/// x · Φ(x), with Φ the normal distribution.
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// Derivative of [`gelu`]: Φ(x) + x · φ(x).
+fn gelu_slope(x: f32) -> f32 {
+    /// 1 / √(2π).
+    const DENSITY: f32 = 0.398_942_3;
+    let share = 0.5 * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2));
+    share + x * DENSITY * libm::expf(-0.5 * x * x)
+}
+
+/// Distribution function of the logistic distribution.
+fn logistic(x: f32) -> f32 {
+    1.0 / (1.0 + libm::expf(-x))
 }
 
 /// Rounds one lane after another; implementations differ in the dither.
@@ -115,6 +169,15 @@ impl Activate for FastDither {
         // 8 units a draw for every width: an unused draw costs less than a
         // loop whose length depends on `bits`.
         const UNITS: usize = 8;
+        if quantiser.form.activation != Activation::Hash {
+            for (z, y) in z.iter().zip(y) {
+                *y = quantiser.undithered(*z);
+            }
+            return;
+        }
+        if quantiser.form.surrogate == Surrogate::Logistic {
+            return self.activate_with_noise(quantiser, z, y);
+        }
         let mask = (1 << self.bits) - 1;
         for (z, y) in z.chunks(UNITS).zip(y.chunks_mut(UNITS)) {
             let random = self.rng.next_u64();
@@ -122,6 +185,22 @@ impl Activate for FastDither {
                 let k = random >> (8 * i) & mask;
                 *y = quantiser.round(*z, dither(k, self.bits));
             }
+        }
+    }
+}
+
+impl FastDither {
+    /// As [`Activate::activate`], with logistic noise on the input.
+    fn activate_with_noise(&mut self, quantiser: &Quantiser, z: &[f32], y: &mut [f32]) {
+        /// 2⁻²⁴: the middle of the first of 2²³ steps.
+        const HALF_STEP: f32 = 1.0 / 16_777_216.0;
+        for (z, y) in z.iter().zip(y) {
+            let random = self.rng.next_u64();
+            let k = random & ((1 << self.bits) - 1);
+            // Uniform in (0, 1), both ends left out, from bits that k does not use.
+            let p = (random >> 41) as f32 * 2.0 * HALF_STEP + HALF_STEP;
+            let noise = NOISE_SCALE * libm::logf(p / (1.0 - p));
+            *y = quantiser.round(*z + noise / quantiser.slope, dither(k, self.bits));
         }
     }
 }
@@ -139,22 +218,57 @@ pub(crate) mod tests {
         position: 0,
     };
 
-    /// The expectation of the dithered activation: clipped, not quantised.
+    /// The expectation of the activation over its randomness: clipped, not
+    /// quantised, and softened at the ends by noise if the form has any.
     pub(crate) struct Expected;
 
     impl Activate for Expected {
         fn activate(&mut self, _: Lane, quantiser: &Quantiser, z: &[f32], y: &mut [f32]) {
+            let noisy = |t: f32| {
+                // The integral of the logistic distribution function.
+                let soft = |t: f32| NOISE_SCALE * libm::log1pf(libm::expf(t / NOISE_SCALE));
+                soft(t) - soft(t - quantiser.max)
+            };
             for (z, y) in z.iter().zip(y) {
-                let t = quantiser.position(*z).clamp(0.0, quantiser.max);
-                *y = t * quantiser.unit + quantiser.origin;
+                let t = quantiser.position(*z);
+                let t = match quantiser.form.surrogate {
+                    Surrogate::Logistic => noisy(t),
+                    Surrogate::StraightThrough => t,
+                    _ => t.clamp(0.0, quantiser.max),
+                };
+                *y = match quantiser.form.activation {
+                    Activation::Gelu => quantiser.undithered(*z),
+                    _ => t * quantiser.unit + quantiser.origin,
+                };
             }
         }
     }
 
+    /// Every form whose gradient is that of an expectation.
+    pub(crate) const FORMS: [Form; 4] = [
+        Form {
+            activation: Activation::Hash,
+            surrogate: Surrogate::Clipped,
+        },
+        Form {
+            activation: Activation::Hash,
+            surrogate: Surrogate::StraightThrough,
+        },
+        Form {
+            activation: Activation::Hash,
+            surrogate: Surrogate::Logistic,
+        },
+        Form {
+            activation: Activation::Gelu,
+            surrogate: Surrogate::Clipped,
+        },
+    ];
+
     #[test]
     fn gradient_matches_finite_differences_of_the_expectation() {
-        for range in [CodeRange::Signed, CodeRange::Unsigned] {
-            let quantiser = Quantiser::new(4, range);
+        let ranges = [CodeRange::Signed, CodeRange::Unsigned];
+        for (range, form) in ranges.into_iter().flat_map(|r| FORMS.map(|form| (r, form))) {
+            let quantiser = Quantiser::new(4, range, form);
             let point: Vec<f32> = values(24, 51).iter().map(|z| 1.7 * z).collect();
             let weights_of_y = values(24, 52);
             let run = |z: &[f32], gradient: Option<&mut [f32]>| {
@@ -174,10 +288,38 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_frozen_activation_lets_no_gradient_through() {
+        let form = Form {
+            surrogate: Surrogate::Frozen,
+            ..Form::default()
+        };
+        let mut dy = [1.0, -2.0];
+        Quantiser::new(4, CodeRange::Signed, form).backward(&[0.1, 0.2], &mut dy);
+        assert_eq!(dy, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn without_dither_the_code_is_the_nearest() {
+        let form = Form {
+            activation: Activation::Nearest,
+            ..Form::default()
+        };
+        let quantiser = Quantiser::new(4, CodeRange::Signed, form);
+        let mut y = [0.0; 2];
+        let mut fast = FastDither::new(Rng::new(1, Purpose::Dither, 0), 4);
+        fast.activate(LANE, &quantiser, &[0.13, -0.12], &mut y);
+        assert_eq!(y, [1.0 / 8.0, -1.0 / 8.0]);
+    }
+
+    #[test]
     fn mean_of_dithered_outputs_is_the_expectation() {
-        for range in [CodeRange::Signed, CodeRange::Unsigned] {
+        let ranges = [CodeRange::Signed, CodeRange::Unsigned];
+        for (range, form) in ranges
+            .into_iter()
+            .flat_map(|r| [FORMS[0], FORMS[2]].map(|f| (r, f)))
+        {
             for bits in [1, 2, 4, 8] {
-                let quantiser = Quantiser::new(4, range);
+                let quantiser = Quantiser::new(4, range, form);
                 let z = values(16, 53);
                 let mut fast = FastDither::new(Rng::new(1, Purpose::Dither, 0), bits);
                 let (mut y, mut mean) = (vec![0.0; 16], vec![0.0f64; 16]);
@@ -203,11 +345,11 @@ pub(crate) mod tests {
 
     #[test]
     fn outputs_are_the_codes_of_the_specification() {
-        let signed = Quantiser::new(4, CodeRange::Signed);
+        let signed = Quantiser::new(4, CodeRange::Signed, Form::default());
         assert_eq!(signed.round(-9.0, 0.5), -15.0 / 8.0);
         assert_eq!(signed.round(9.0, 0.97), 15.0 / 8.0);
         assert_eq!(signed.round(0.1, 0.5), 1.0 / 8.0);
-        let unsigned = Quantiser::new(4, CodeRange::Unsigned);
+        let unsigned = Quantiser::new(4, CodeRange::Unsigned, Form::default());
         assert_eq!(unsigned.round(-1.0, 0.97), 0.0);
         assert_eq!(unsigned.round(0.5, 0.5), 4.0 / 8.0);
         assert_eq!(unsigned.round(7.0, 0.97), 15.0 / 8.0);

@@ -1,5 +1,5 @@
 //! Multi-head soft-max attention inside one example; every position attends to
-//! every position.
+//! every position, or to itself and those before it.
 
 use crate::gemm::{add_scaled, dot};
 
@@ -12,6 +12,8 @@ pub(crate) struct Attention {
     pub heads: usize,
     /// Values per row, all heads together.
     pub width: usize,
+    /// Whether a position sees only itself and those before it.
+    pub is_causal: bool,
 }
 
 /// Query, key and value rows: `examples · positions × width` each.
@@ -36,6 +38,15 @@ impl Attention {
         rows * self.heads * self.positions
     }
 
+    /// How many positions the one of row `row` sees.
+    fn seen(&self, row: usize) -> usize {
+        if self.is_causal {
+            row % self.positions + 1
+        } else {
+            self.positions
+        }
+    }
+
     fn score_scale(&self) -> f32 {
         1.0 / ((self.width / self.heads) as f32).sqrt()
     }
@@ -52,6 +63,8 @@ impl Attention {
             let first = row - row % self.positions;
             let at = |row: usize| row * self.width + head * head_width..;
             let q = &qkv.q[at(row)][..head_width];
+            let (weights, unseen) = weights.split_at_mut(self.seen(row));
+            unseen.fill(0.0);
             for (j, weight) in weights.iter_mut().enumerate() {
                 *weight = dot(q, &qkv.k[at(first + j)][..head_width]) * scale;
             }
@@ -81,6 +94,8 @@ impl Attention {
             let first = row - row % self.positions;
             let at = |row: usize| row * self.width + head * head_width..;
             let d_out = &d_out[at(row)][..head_width];
+            let weights = &weights[..self.seen(row)];
+            let d_weights = &mut d_weights[..weights.len()];
             for (j, d_weight) in d_weights.iter_mut().enumerate() {
                 *d_weight = dot(d_out, &qkv.v[at(first + j)][..head_width]);
             }
@@ -117,10 +132,16 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() {
+        gradients_match(false);
+        gradients_match(true);
+    }
+
+    fn gradients_match(is_causal: bool) {
         let attention = Attention {
             positions: 3,
             heads: 2,
             width: 8,
+            is_causal,
         };
         let len = 2 * 3 * 8;
         let point = values(3 * len, 31);
@@ -152,6 +173,7 @@ mod tests {
             positions: 2,
             heads: 1,
             width: 2,
+            is_causal: false,
         };
         let mut out = [0.0; 4];
         let qkv = Qkv {
@@ -161,5 +183,11 @@ mod tests {
         };
         attention.forward(qkv, &mut [0.0; 4], &mut out);
         assert_eq!(out, [2.0, 4.0, 2.0, 4.0]);
+        let causal = Attention {
+            is_causal: true,
+            ..attention
+        };
+        causal.forward(qkv, &mut [0.0; 4], &mut out);
+        assert_eq!(out, [0.0, 2.0, 2.0, 4.0], "the first sees only itself");
     }
 }

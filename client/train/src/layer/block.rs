@@ -95,6 +95,7 @@ fn attention_of(shape: &Shape) -> Attention {
         positions: shape.positions,
         heads: shape.heads,
         width: shape.width,
+        is_causal: shape.is_causal(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The classifier's end: mean over positions, norm, hash activation, head and
-//! loss.
+//! The network's end: norm, hash activation, head and loss, of the mean over
+//! positions for a classifier and of every position for a language model.
 
 use hasher_model::CodeRange;
 
@@ -10,6 +10,9 @@ use crate::dense::{Dense, DenseGradient};
 use crate::gemm::{Gemm, add_scaled};
 use crate::shape::Shape;
 
+/// What an output should be; nothing where it does not count.
+pub(crate) type Label = Option<u8>;
+
 /// Borrowed parameters of the read-out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readout<'a> {
@@ -17,7 +20,7 @@ pub(crate) struct Readout<'a> {
     pub dense: &'a Dense,
 }
 
-/// What the backward needs from the forward, one row per example.
+/// What the backward needs from the forward, one row per output.
 #[derive(Debug)]
 pub(crate) struct ReadoutState {
     pooled: Vec<f32>,
@@ -33,12 +36,13 @@ pub(crate) struct ReadoutState {
 impl ReadoutState {
     /// Buffers for `examples` examples.
     pub(crate) fn new(shape: &Shape, examples: usize) -> Self {
-        let narrow = || vec![0.0; examples * shape.width];
-        let logits = || vec![0.0; examples * shape.classes];
+        let rows = examples * shape.outputs();
+        let narrow = || vec![0.0; rows * shape.width];
+        let logits = || vec![0.0; rows * shape.classes];
         Self {
             pooled: narrow(),
             normed: narrow(),
-            scales: vec![0.0; examples],
+            scales: vec![0.0; rows],
             codes: narrow(),
             logits: logits(),
             d_logits: logits(),
@@ -67,11 +71,15 @@ impl Readout<'_> {
             layers,
             ..
         } = *self.shape;
-        state.pooled.fill(0.0);
-        let examples = h.chunks_exact(positions * width);
-        for (rows, pooled) in examples.zip(state.pooled.chunks_exact_mut(width)) {
-            for row in rows.chunks_exact(width) {
-                add_scaled(pooled, 1.0 / positions as f32, row);
+        if self.shape.is_causal() {
+            state.pooled.copy_from_slice(h);
+        } else {
+            state.pooled.fill(0.0);
+            let examples = h.chunks_exact(positions * width);
+            for (rows, pooled) in examples.zip(state.pooled.chunks_exact_mut(width)) {
+                for row in rows.chunks_exact(width) {
+                    add_scaled(pooled, 1.0 / positions as f32, row);
+                }
             }
         }
         norm::forward(
@@ -85,13 +93,14 @@ impl Readout<'_> {
             .normed
             .chunks_exact(width)
             .zip(state.codes.chunks_exact_mut(width));
-        for (example, (z, y)) in lanes.enumerate() {
+        let outputs = self.shape.outputs();
+        for (row, (z, y)) in lanes.enumerate() {
             act.activate(
                 Lane {
-                    example,
+                    example: row / outputs,
                     layer: layers,
                     site: 0,
-                    position: 0,
+                    position: row % outputs,
                 },
                 &quantiser,
                 z,
@@ -102,11 +111,11 @@ impl Readout<'_> {
         head.forward(gemm, &state.codes, &mut state.logits);
     }
 
-    /// Loss of every example; keeps the gradient of the logits, each example
-    /// counting `weight`.
+    /// Loss of every output that counts; keeps the gradient of the logits, each of
+    /// them counting `weight`.
     pub(crate) fn loss(
         &self,
-        labels: &[u8],
+        labels: &[Label],
         weight: f32,
         state: &mut ReadoutState,
     ) -> Vec<RowLoss> {
@@ -114,8 +123,19 @@ impl Readout<'_> {
         let rows = state.logits.chunks_exact(classes);
         rows.zip(state.d_logits.chunks_exact_mut(classes))
             .zip(labels)
-            .map(|((logits, d), label)| loss::cross_entropy(logits, usize::from(*label), weight, d))
+            .filter_map(|((logits, d), label)| {
+                let Some(label) = label else {
+                    d.fill(0.0);
+                    return None;
+                };
+                Some(loss::cross_entropy(logits, usize::from(*label), weight, d))
+            })
             .collect()
+    }
+
+    /// Logits of the last forward, one row per output.
+    pub(crate) fn logits(state: &ReadoutState) -> &[f32] {
+        &state.logits
     }
 
     /// Sets `dh` to dL/dh and adds the parameters' gradients.
@@ -148,6 +168,10 @@ impl Readout<'_> {
             d_pooled,
             d_gain,
         );
+        if self.shape.is_causal() {
+            dh.copy_from_slice(&state.d_pooled);
+            return;
+        }
         dh.fill(0.0);
         let examples = dh.chunks_exact_mut(positions * width);
         for (rows, d_pooled) in examples.zip(state.d_pooled.chunks_exact(width)) {

@@ -1,10 +1,11 @@
 use super::*;
 use crate::data::digits;
+use crate::{Activation, Kinds, Surrogate};
 use hasher_model::Kind;
 
 fn short(kind: Kind, steps: u32) -> TrainConfig {
     TrainConfig {
-        kind,
+        kinds: Kinds::all(kind),
         steps,
         warm_up: 10,
         ..TrainConfig::default()
@@ -23,7 +24,7 @@ fn trained(config: TrainConfig, data: &Dataset, threads: usize) -> Vec<u8> {
 #[test]
 fn a_few_steps_on_the_digits_lower_the_loss_for_every_kind() {
     let data = digits();
-    for kind in [Kind::Hb32, Kind::Hb16, Kind::Hb8, Kind::Kron] {
+    for kind in Kind::ALL {
         let mut trainer = Trainer::new(short(kind, 60), &data).unwrap();
         let losses: Vec<f64> = (0..60).map(|_| trainer.step().unwrap().loss).collect();
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
@@ -105,7 +106,7 @@ fn a_checkpoint_is_refused_with_other_data() {
 fn a_model_too_large_for_its_file_is_refused_before_training() {
     let data = digits();
     let config = TrainConfig {
-        kind: Kind::Hb8,
+        kinds: Kinds::all(Kind::Hb8),
         width: 2048,
         hidden: 4096,
         batch: 1,
@@ -163,4 +164,102 @@ fn a_run_that_diverges_says_at_which_step() {
         error.to_string().starts_with("training diverged at step "),
         "{error}"
     );
+}
+
+#[test]
+fn a_language_model_learns_what_follows_what() {
+    // Every second token follows from the one before it, the others from nothing.
+    let mut rng = Rng::new(1, Purpose::Split, 0);
+    let pairs = (0..2000).map(|_| rng.below(4) as u8);
+    let tokens: Vec<u8> = pairs.flat_map(|first| [first, first ^ 1]).collect();
+    let data = Dataset::sequence(8, 4, tokens, &[], (0..3000).collect(), vec![3900]).unwrap();
+    let config = TrainConfig {
+        width: 32,
+        hidden: 32,
+        layers: 1,
+        ..short(Kind::Hb16, 120)
+    };
+    let mut trainer = Trainer::new(config, &data).unwrap();
+    let losses: Vec<f64> = (0..120).map(|_| trainer.step().unwrap().loss).collect();
+    let last = losses[110..].iter().sum::<f64>() / 10.0;
+    // Half of the predictions cost ln 4 at least, the others nothing.
+    let floor = 4f64.ln() / 2.0;
+    assert!(last < floor + 0.35, "{last:.3} nats, at least {floor:.3}");
+    assert_eq!(trainer.model().unwrap().config().inputs, 96);
+}
+
+#[test]
+fn tokens_that_do_not_count_change_nothing() {
+    let config = TrainConfig {
+        width: 16,
+        hidden: 16,
+        layers: 1,
+        batch: 4,
+        ..short(Kind::Hb16, 3)
+    };
+    // The last token of a window is only ever predicted.
+    let trained = |last: u8| {
+        let mut scored = vec![true; 5];
+        scored[4] = false;
+        let tokens = vec![0, 1, 2, 3, last];
+        let data = Dataset::sequence(4, 4, tokens, &scored, vec![0], vec![]).unwrap();
+        trained(config.clone(), &data, 1)
+    };
+    assert_eq!(trained(0), trained(3));
+}
+
+#[test]
+fn every_form_of_weights_and_activation_learns() {
+    let data = digits();
+    let base = short(Kind::Hb32, 60);
+    let forms = [
+        TrainConfig {
+            weights: Weights::Float,
+            activation: Activation::Gelu,
+            ..base.clone()
+        },
+        TrainConfig {
+            activation: Activation::Nearest,
+            ..base.clone()
+        },
+        TrainConfig {
+            surrogate: Surrogate::Logistic,
+            ..base.clone()
+        },
+        TrainConfig {
+            surrogate: Surrogate::StraightThrough,
+            ..base.clone()
+        },
+        TrainConfig {
+            kinds: "hb32,head=nib,q=bin,emb=hb8".parse().unwrap(),
+            ..base.clone()
+        },
+    ];
+    let last_loss = |config: TrainConfig| {
+        let mut trainer = Trainer::new(config, &data).unwrap();
+        let losses: Vec<f64> = (0..60).map(|_| trainer.step().unwrap().loss).collect();
+        losses[50..].iter().sum::<f64>() / 10.0
+    };
+    let frozen = last_loss(TrainConfig {
+        surrogate: Surrogate::Frozen,
+        ..base
+    });
+    for config in forms {
+        let loss = last_loss(config.clone());
+        assert!(
+            loss < 0.9 * frozen,
+            "{loss:.3} against {frozen:.3}: {config:?}"
+        );
+    }
+}
+
+#[test]
+fn float_weights_make_no_model_file() {
+    let data = digits();
+    let config = TrainConfig {
+        weights: Weights::Float,
+        ..short(Kind::Hb32, 1)
+    };
+    let trainer = Trainer::new(config, &data).unwrap();
+    assert!(matches!(trainer.model(), Err(TrainError::FloatWeights)));
 }
