@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::core::DeviceKey;
+use crate::core::{BUCKET, DeviceKey, HashMeter};
 use crate::fault_log::FaultLog;
 use crate::hub::Hub;
 use crate::notify::Pulse;
@@ -56,6 +56,9 @@ pub(crate) struct DeviceTask {
     /// Refused a work although it had room: asks again after its next news.
     is_sulking: bool,
     report_due: Option<Instant>,
+    opened: Instant,
+    /// From the moment at which it was ready.
+    meter: Option<HashMeter>,
 }
 
 /// The device's place in the hub; gives its works back when the task ends, however
@@ -92,6 +95,8 @@ impl DeviceTask {
             faults: FaultLog::default(),
             is_sulking: false,
             report_due: None,
+            opened: Instant::now(),
+            meter: None,
         }
     }
 
@@ -160,8 +165,7 @@ impl DeviceTask {
             .hub
             .pull(attached.key, room, |work| device.can_run(work));
         if !works.is_empty() {
-            self.report_due
-                .get_or_insert_with(|| Instant::now() + REPORT_INTERVAL);
+            report_within(&mut self.report_due, REPORT_INTERVAL);
         }
         for work in works {
             if let Err(error) = device.submit(work) {
@@ -207,8 +211,7 @@ impl DeviceTask {
             // Status, and news of a later driver: the report below shows them.
             _ => {}
         }
-        self.report_due
-            .get_or_insert_with(|| Instant::now() + REPORT_INTERVAL);
+        report_within(&mut self.report_due, REPORT_INTERVAL);
         None
     }
 
@@ -222,6 +225,7 @@ impl DeviceTask {
 
     fn on_ready(&mut self) {
         let info = self.device.info();
+        let filter_zero_bits = info.filter_zero_bits;
         let chips: u32 = info
             .chips_per_chain
             .iter()
@@ -236,6 +240,8 @@ impl DeviceTask {
             let key = self.hub.attach(by, info.sweep, Arc::clone(&self.wake));
             let hub = Arc::clone(&self.hub);
             self.attached = Some(Attached { hub, key });
+            let before = hashes(&self.device.status(), filter_zero_bits);
+            self.meter = Some(HashMeter::new(self.opened.elapsed(), before));
         }
         self.set_state(DeviceState::Ready, None);
     }
@@ -259,9 +265,34 @@ impl DeviceTask {
         let mut report = device_report(self.device.info(), self.state, self.attachments);
         report.reason = self.reason.as_deref().map(clip::<128>);
         report.works_in_flight = works as u32;
-        add_status(&mut report, self.device.status());
+        let status = self.device.status();
+        if let Some(meter) = &mut self.meter {
+            let now = self.opened.elapsed();
+            meter.note(now, hashes(&status, report.filter_zero_bits));
+            report.hash_rate_hps = meter.rates(now);
+            if !meter.is_at_rest(now) {
+                // The rate fades, also when there is no other news.
+                report_within(&mut self.report_due, BUCKET);
+            }
+        }
+        add_status(&mut report, status);
         self.hub.report_device(report);
     }
+}
+
+/// Hashes that a device has done: counted, or as many as it takes on average to find what
+/// it has found.
+fn hashes(status: &DeviceStatus, filter_zero_bits: u32) -> u64 {
+    let found = status.counters.hits + status.counters.stale;
+    let for_each = 1u64.checked_shl(filter_zero_bits).unwrap_or(u64::MAX);
+    let estimated = || found.saturating_mul(for_each);
+    status.nonces_tried.unwrap_or_else(estimated)
+}
+
+/// Brings the next report forward if it is due later than that, or not at all.
+fn report_within(due: &mut Option<Instant>, time: Duration) {
+    let at = Instant::now() + time;
+    *due = Some(due.map_or(at, |due| due.min(at)));
 }
 
 /// The protocol's word for what does the hashing.
@@ -283,7 +314,10 @@ fn device_report(info: &DeviceInfo, state: DeviceState, attachments: u32) -> Dev
         remedy: None,
         model: clip::<64>(&info.model),
         firmware: clip::<64>(&info.firmware),
-        layout: String::new(),
+        layout: info
+            .layout
+            .map(|layout| layout.to_string())
+            .unwrap_or_default(),
         chips_per_chain: bounded(info.chips_per_chain.clone()),
         frequency_mhz: finite(info.frequency_mhz),
         filter_zero_bits: info.filter_zero_bits,

@@ -198,6 +198,7 @@ impl Hub {
 
     /// The status document.
     pub(crate) fn status(&self) -> StatusReport {
+        let now = self.now();
         let state = self.lock();
         let mut totals = state.scheduler.totals;
         totals.jobs_live = state.scheduler.live_jobs() as u64;
@@ -207,6 +208,8 @@ impl Hub {
                 jobs_accepted: counters.accepted,
                 jobs_done: counters.done,
                 jobs_failed: counters.failed,
+                jobs_live: counters.live as u32,
+                share: state.scheduler.share(*id, now),
                 works: counters.works,
                 ..entry.report.clone()
             }
@@ -285,7 +288,8 @@ impl Hub {
         room: usize,
         can_run: impl Fn(&Work) -> bool,
     ) -> Vec<DeviceWork> {
-        self.change(|state| state.scheduler.pull(key, room, can_run))
+        let now = self.now();
+        self.change(|state| state.scheduler.pull(key, room, now, can_run))
     }
 
     /// Works that a device should forget.

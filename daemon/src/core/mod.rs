@@ -19,6 +19,7 @@ mod certain;
 mod job;
 mod limits;
 mod queue;
+mod recent;
 mod scheduler;
 mod status;
 
@@ -27,6 +28,7 @@ pub(crate) use limits::{
     USER_SESSIONS_MAX,
 };
 pub(crate) use queue::SessionId;
+pub(crate) use recent::{BUCKET, HashMeter};
 pub(crate) use scheduler::{Answer, DeviceKey, Scheduler};
 pub(crate) use status::JobError;
 

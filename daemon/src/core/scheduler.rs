@@ -12,6 +12,7 @@ use hasher_work::{SearchResult, Work};
 use super::job::{Job, Piece};
 use super::limits::DEVICE_GRACE;
 use super::queue::{DeviceBit, FairQueue, JobId, LaneId, SessionId};
+use super::recent::{self, Recent};
 use super::status::JobError;
 
 /// One attachment of a device; a device that comes back gets a new one.
@@ -34,14 +35,17 @@ pub(crate) struct SessionCounters {
     pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) works: u64,
+    /// Jobs that wait or are worked on.
+    pub(crate) live: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
     /// The user's number; nothing when the kernel did not tell.
     user: Option<u32>,
     jobs: BTreeMap<(RequestId, u16), JobId>,
     counters: SessionCounters,
+    recent_works: Recent,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,8 @@ pub(crate) struct Scheduler {
     presence: Presence,
     is_draining: bool,
     last_id: u64,
+    /// Works of all sessions, also of those that are gone.
+    recent_works: Recent,
     pub(crate) totals: TotalsReport,
 }
 
@@ -137,6 +143,7 @@ impl Scheduler {
             presence: Presence::Absent,
             is_draining: false,
             last_id: 0,
+            recent_works: Recent::of_a_minute(),
             totals: TotalsReport::default(),
         }
     }
@@ -151,7 +158,9 @@ impl Scheduler {
         let id = SessionId(self.next_id());
         let session = Session {
             user,
-            ..Session::default()
+            jobs: BTreeMap::new(),
+            counters: SessionCounters::default(),
+            recent_works: Recent::of_a_minute(),
         };
         self.sessions.insert(id, session);
         self.totals.sessions += 1;
@@ -172,10 +181,18 @@ impl Scheduler {
 
     /// Counters of an open session.
     pub(crate) fn session_counters(&self, id: SessionId) -> SessionCounters {
-        self.sessions
-            .get(&id)
-            .map(|session| session.counters)
-            .unwrap_or_default()
+        let counters = |session: &Session| SessionCounters {
+            live: session.jobs.len(),
+            ..session.counters
+        };
+        self.sessions.get(&id).map(counters).unwrap_or_default()
+    }
+
+    /// Part of the last minute's works that went to a session, 0 to 1.
+    pub(crate) fn share(&self, id: SessionId, now: Duration) -> f64 {
+        let own = self.sessions.get(&id);
+        let own = own.map_or(0, |session| session.recent_works.sum(now));
+        recent::share(own, self.recent_works.sum(now))
     }
 
     /// Accepts a job; its answer comes exactly once, unless the session ends first.

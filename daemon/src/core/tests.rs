@@ -79,7 +79,12 @@ impl Fake {
         for tag in scheduler.take_cancels(key) {
             self.works.retain(|work| work.tag != tag);
         }
-        let pulled = scheduler.pull(key, capacity.saturating_sub(self.works.len()), |_| true);
+        let pulled = scheduler.pull(
+            key,
+            capacity.saturating_sub(self.works.len()),
+            Duration::ZERO,
+            |_| true,
+        );
         self.works.extend(&pulled);
         pulled.len()
     }
@@ -510,14 +515,18 @@ fn a_work_that_no_device_can_run_fails_only_when_each_has_refused_it() {
     };
     let refuse = |_: &Work| false;
     submit(&mut scheduler, 1);
-    assert!(scheduler.pull(s3.key.unwrap(), 8, refuse).is_empty());
+    assert!(
+        scheduler
+            .pull(s3.key.unwrap(), 8, Duration::ZERO, refuse)
+            .is_empty()
+    );
     assert_eq!(s1.pull(&mut scheduler, 1), 1);
     // The one that could is pulled out; the other never will.
     s1.detach(&mut scheduler, Duration::ZERO);
     let answers = scheduler.take_answers();
     assert_eq!(answers[0].outcome, Err(JobError::NotRunnable));
     submit(&mut scheduler, 2);
-    scheduler.pull(s3.key.unwrap(), 8, refuse);
+    scheduler.pull(s3.key.unwrap(), 8, Duration::ZERO, refuse);
     assert_eq!(
         scheduler.take_answers()[0].outcome,
         Err(JobError::NotRunnable)
@@ -545,7 +554,11 @@ fn a_work_that_a_device_cannot_run_is_offered_to_it_once() {
         false
     };
     for _ in 0..3 {
-        assert!(scheduler.pull(s3.key.unwrap(), 8, refuse).is_empty());
+        assert!(
+            scheduler
+                .pull(s3.key.unwrap(), 8, Duration::ZERO, refuse)
+                .is_empty()
+        );
     }
     assert_eq!(offers.get(), 50);
     assert_eq!(s1.pull(&mut scheduler, 8), 8);
@@ -602,7 +615,7 @@ fn a_deadline_names_the_pause_only_when_no_device_could_take_the_job() {
         scheduler
             .submit(session, address, &job, Duration::ZERO, LONG)
             .unwrap();
-        scheduler.pull(devices[1].key.unwrap(), 1, |_| s1_can_run);
+        scheduler.pull(devices[1].key.unwrap(), 1, Duration::ZERO, |_| s1_can_run);
         scheduler.expire(LONG);
         let answer = scheduler.take_answers().remove(0);
         answer.outcome.unwrap_err().to_string()

@@ -72,6 +72,7 @@ impl Scheduler {
         &mut self,
         key: DeviceKey,
         room: usize,
+        now: Duration,
         can_run: impl Fn(&Work) -> bool,
     ) -> Vec<DeviceWork> {
         let mut pulled = Vec::new();
@@ -139,8 +140,10 @@ impl Scheduler {
             self.works.insert(tag, entry);
             device.works.insert(tag);
             self.totals.works += 1;
+            self.recent_works.add(now, 1);
             if let Some(session) = self.sessions.get_mut(&session) {
                 session.counters.works += 1;
+                session.recent_works.add(now, 1);
             }
             pulled.push(work);
         }

@@ -189,3 +189,41 @@ async fn four_busy_clients_keep_an_s3_fed_at_every_tick() {
     assert!(counters.filler_works < 20, "{counters:?}");
     assert!(clients.iter().all(|client| !client.is_finished()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_status_tells_layouts_hash_rates_and_what_each_session_gets() {
+    let daemon = Daemon::start(vec![board("sim:s3", 0, "")]);
+    let mut one = daemon.client("one").await;
+    let mut two = daemon.client("two").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    one.search(1, (0..16).map(endless).collect()).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let status = two.status().await;
+    let device = &status.devices[0];
+    assert_eq!(device.layout, "S3");
+    let nominal = device.nominal_hash_rate_hps;
+    for rate in [
+        device.hash_rate_hps.minute,
+        device.hash_rate_hps.quarter_hour,
+    ] {
+        assert!(
+            (0.7..1.1).contains(&(rate / nominal)),
+            "{rate} of {nominal}"
+        );
+        assert_eq!(rate, rate.round());
+    }
+    let session = |at: usize| (status.sessions[at].jobs_live, status.sessions[at].share);
+    assert_eq!((session(0), session(1)), ((16, 1.0), (0, 0.0)));
+    two.search(1, (20..36).map(endless).collect()).await;
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    let status = two.status().await;
+    for session in &status.sessions {
+        assert!((session.share - 0.5).abs() < 0.01, "{}", session.share);
+    }
+    drop((one, two));
+    // A device without work fades out of the last window and then reports no more.
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    let mut client = daemon.client("three").await;
+    let rates = client.status().await.devices[0].hash_rate_hps;
+    assert_eq!((rates.minute, rates.quarter_hour), (0.0, 0.0));
+}
