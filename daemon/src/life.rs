@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::boards::{self, Bus};
 use crate::control::Control;
 use crate::core::{self, JobError};
+use crate::door::Door;
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::manager::{Source, supervise};
@@ -71,8 +72,8 @@ pub async fn run<S: Source, B: Bus>(
         };
         devices.spawn(boards::follow(bus, context));
     }
-    let accepting = listener.run(Arc::clone(&hub), sessions.clone(), stop_sessions.clone());
-    let accepting = tokio::spawn(accepting);
+    let door = Door::new(Arc::clone(&hub), sessions.clone(), stop_sessions.clone());
+    let accepting = tokio::spawn(listener.run(door, stop_sessions.clone()));
 
     tokio::select! {
         () = shutdown => {}

@@ -1,24 +1,21 @@
 //! The socket: taken over from systemd or bound here, and its clients let in.
 //!
-//! Owns the listening socket. It decides who gets a
-//! session by number only (see [`places`](crate::places)); who may open the file is decided by its mode and group.
+//! Owns the listening socket. Who may open its file is decided by the file's mode and
+//! group, and how many at once by the [`door`](crate::door).
 //! Called by [`run`](crate::run()).
 
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::hub::Hub;
-use crate::places::Places;
+use crate::door::Door;
 use crate::session::{self, Peer};
 use crate::socket_file::SocketFile;
 
@@ -146,15 +143,14 @@ impl Listener {
     }
 
     /// Lets clients in until `stop`; then no new ones come and the file is gone.
-    pub(crate) async fn run(self, hub: Arc<Hub>, sessions: TaskTracker, stop: CancellationToken) {
-        let places = Places::default();
+    pub(crate) async fn run(self, door: Door, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &places, &hub, &sessions, &stop).await,
+                Ok((stream, _)) => admit(stream, &door).await,
                 Err(error) => {
                     warn!(%error, "cannot accept a client");
                     tokio::time::sleep(ACCEPT_REST).await;
@@ -165,13 +161,7 @@ impl Listener {
     }
 }
 
-async fn admit(
-    stream: UnixStream,
-    places: &Places,
-    hub: &Arc<Hub>,
-    sessions: &TaskTracker,
-    stop: &CancellationToken,
-) {
+async fn admit(stream: UnixStream, door: &Door) {
     let peer = stream.peer_cred().map_or_else(
         |_| Peer::default(),
         |peer| Peer {
@@ -179,18 +169,9 @@ async fn admit(
             pid: peer.pid(),
         },
     );
-    let place = match places.take(peer.uid) {
-        Ok(place) => place,
-        Err(full) => {
-            warn!(uid = peer.uid, pid = peer.pid, reason = %full, "client refused");
-            return session::turn_away(stream, full).await;
-        }
-    };
-    let session = session::serve(stream, peer, Arc::clone(hub), stop.clone());
-    sessions.spawn(async move {
-        session.await;
-        drop(place);
-    });
+    if let Err((stream, full)) = door.admit(stream, peer) {
+        session::turn_away(stream, full).await;
+    }
 }
 
 #[cfg(test)]

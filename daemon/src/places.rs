@@ -2,7 +2,7 @@
 //!
 //! Counts connections from the moment they are accepted, so that one which never says
 //! Hello counts too. It knows users by the number that the kernel reports and nothing
-//! of sessions. The [`listener`](crate::listener) takes a place for each connection.
+//! of sessions. The [`door`](crate::door) takes a place for each connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
