@@ -145,6 +145,7 @@ impl DeviceTask {
                 }
             }
         };
+        self.note_capture(); // its last words
         (error, was_ready)
     }
 
@@ -276,7 +277,15 @@ impl DeviceTask {
             }
         }
         add_status(&mut report, status);
+        self.note_capture();
         self.hub.report_device(report);
+    }
+
+    fn note_capture(&self) {
+        if let Some(capture) = self.device.capture() {
+            let id = clip::<64>(&self.device.info().id.0);
+            self.hub.note_capture(&id, capture);
+        }
     }
 }
 

@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hasher_driver::capture::Capture;
 use hasher_driver::{DeviceWork, Sweep, WorkEnd, WorkTag};
 use hasher_wire::{
-    ComputedBy, ConfigurationReport, DaemonReport, DeviceReport, JobRequest, ProtocolReport,
-    RequestId, SessionReport, StatusReport, Version,
+    CaptureReport, ComputedBy, ConfigurationReport, DaemonReport, DeviceReport, JobRequest,
+    ProtocolReport, RequestId, SessionReport, StatusReport, Version,
 };
 use hasher_work::{Digest, Nonce, Work};
 use tokio::sync::{Notify, mpsc, watch};
@@ -27,6 +28,7 @@ use crate::core::{
     Answer, Credits, DEADLINE_DEFAULT, DEADLINE_MAX, DeviceKey, JobError, SESSION_CREDITS,
     Scheduler, SessionId,
 };
+use crate::document::Document;
 use crate::time::sleep_until;
 
 /// The newest report of every configured device, by name.
@@ -49,6 +51,8 @@ struct State {
     devices: HashMap<DeviceKey, Arc<Notify>>,
     clock_set_to: Option<Duration>,
     configuration: ConfigurationReport,
+    /// What went over the wire of each device when it was last reported.
+    captures: BTreeMap<String, Capture>,
 }
 
 struct SessionEntry {
@@ -67,6 +71,7 @@ impl Hub {
                 devices: HashMap::new(),
                 clock_set_to: None,
                 configuration: ConfigurationReport::default(),
+                captures: BTreeMap::new(),
             }),
             inventory: watch::Sender::default(),
             clock: Notify::new(),
@@ -234,14 +239,18 @@ impl Hub {
     ///
     /// # Errors
     /// [`JobError::NoDocument`] when the daemon has none of this topic.
-    pub(crate) fn document(
-        &self,
-        topic: &str,
-        argument: &str,
-    ) -> Result<impl serde::Serialize + use<>, JobError> {
+    pub(crate) fn document(&self, topic: &str, argument: &str) -> Result<Document, JobError> {
+        let state = self.lock();
+        let none = || JobError::NoDocument(format!("{topic} {argument}"));
         match (topic, argument) {
-            (ConfigurationReport::TOPIC, "") => Ok(self.lock().configuration.clone()),
-            _ => Err(JobError::NoDocument(format!("{topic} {argument}"))),
+            (ConfigurationReport::TOPIC, "") => {
+                Ok(Document::Configuration(state.configuration.clone()))
+            }
+            (CaptureReport::TOPIC, device) => {
+                let capture = state.captures.get(device).ok_or_else(none)?;
+                Ok(Document::capture(device, capture))
+            }
+            _ => Err(none()),
         }
     }
 
@@ -328,8 +337,14 @@ impl Hub {
         });
     }
 
+    /// Notes what went over a device's wire of late.
+    pub(crate) fn note_capture(&self, id: &str, capture: Capture) {
+        self.lock().captures.insert(id.to_owned(), capture);
+    }
+
     /// Forgets a device that will not come back.
     pub(crate) fn forget_device(&self, id: &str) {
+        self.lock().captures.remove(id);
         self.inventory
             .send_if_modified(|inventory| inventory.remove(id).is_some());
     }

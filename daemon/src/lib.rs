@@ -14,6 +14,7 @@ mod control;
 mod core;
 mod device_task;
 mod digest;
+mod document;
 mod door;
 mod error_text;
 mod fault_log;

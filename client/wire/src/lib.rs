@@ -54,8 +54,9 @@ pub use limit::{
     MAX_MESSAGES, MAX_NAME_BYTES, MAX_TEXT_BYTES,
 };
 pub use report::{
-    ConfigurationReport, DaemonReport, DeviceCountersReport, DeviceReport, DeviceState, EventBody,
-    HashRateReport, ProtocolReport, SessionReport, SettingReport, StatusReport, TotalsReport,
+    CaptureReport, ConfigurationReport, DaemonReport, DeviceCountersReport, DeviceReport,
+    DeviceState, EventBody, HashRateReport, ProtocolReport, SessionReport, SettingReport,
+    StatusReport, TotalsReport, TransferData, TransferReport,
 };
 pub use socket_path::{SOCKET_VARIABLE, SYSTEM_SOCKET, SocketEnvironment};
 pub use status::{Status, StatusClass};

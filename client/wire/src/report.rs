@@ -279,6 +279,62 @@ pub struct SettingReport {
     pub origin: String,
 }
 
+/// The answer to a [`Query`](crate::Query) for topic [`TOPIC`](CaptureReport::TOPIC) about
+/// a device: what went over its wire of late. Works of clients are blank, nonces are not.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CaptureReport {
+    /// Its name.
+    pub device: String,
+    /// The first transfers after it was attached.
+    pub start: Vec<TransferReport>,
+    /// Transfers between those and the newest, which are forgotten.
+    pub left_out: u64,
+    /// The newest, oldest first.
+    pub recent: Vec<TransferReport>,
+}
+
+impl CaptureReport {
+    /// The topic of its query; the argument is the device's name.
+    pub const TOPIC: &str = "capture";
+}
+
+/// One transfer, or several equal ones in a row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TransferReport {
+    /// Milliseconds since the device was attached, of the last of them.
+    pub ms: f64,
+    /// Which way, and what.
+    #[serde(flatten)]
+    pub data: TransferData,
+    /// How many.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub times: u32,
+}
+
+/// What a transfer was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransferData {
+    /// To the device, in hexadecimal digits.
+    Out(String),
+    /// From the device, in hexadecimal digits.
+    In(String),
+    /// It failed; why.
+    Fault(String),
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_one(times: &u32) -> bool {
+    *times == 1
+}
+
 /// What an event says. A reader ignores an `event` that it does not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -336,6 +392,33 @@ mod tests {
         }
         let newer: DeviceState = serde_json::from_str("\"dreaming\"").unwrap();
         assert_eq!(newer, DeviceState::Unknown);
+    }
+
+    #[test]
+    fn a_transfer_is_written_in_one_short_line() {
+        let transfer = |data, times| TransferReport {
+            ms: 1.5,
+            data,
+            times,
+        };
+        for (transfer, text) in [
+            (
+                transfer(TransferData::Out("5300".into()), 1),
+                r#"{"ms":1.5,"out":"5300"}"#,
+            ),
+            (
+                transfer(TransferData::In("a100".into()), 3),
+                r#"{"ms":1.5,"in":"a100","times":3}"#,
+            ),
+            (
+                transfer(TransferData::Fault("an endpoint stalled".into()), 1),
+                r#"{"ms":1.5,"fault":"an endpoint stalled"}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&transfer).unwrap(), text);
+            let read: TransferReport = serde_json::from_str(text).unwrap();
+            assert_eq!(read, transfer);
+        }
     }
 
     #[test]

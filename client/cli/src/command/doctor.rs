@@ -15,7 +15,7 @@ mod machine;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hasher_wire::StatusReport;
+use hasher_wire::{CaptureReport, DeviceReport, StatusReport};
 use serde::Serialize;
 
 use self::checks::{Check, Verdict};
@@ -67,7 +67,9 @@ pub fn run(args: &DoctorArgs, context: &Context) -> Result<Exit, CliError> {
     let answer = ask(context.socket.as_deref());
     let checks = checks::check(&machine, &answer);
     if let Some(path) = &args.report {
-        let text = capture::capture(&machine, answer.as_ref().ok(), &checks)?;
+        let status = answer.as_ref().ok();
+        let wires = status.map_or_else(Vec::new, |status| wires(context.socket.as_deref(), status));
+        let text = capture::capture(&machine, status, wires, &checks)?;
         files::write(path, "capture", text.as_bytes(), Existing::Keep)?;
         let note = format!(
             "wrote {}; please look through it before you send it",
@@ -92,6 +94,19 @@ pub fn run(args: &DoctorArgs, context: &Context) -> Result<Exit, CliError> {
 
 fn ask(socket: Option<&Path>) -> DaemonAnswer {
     Ok(daemon::connect(socket, None)?.status()?)
+}
+
+/// What went over the wires of the daemon's devices, as far as it remembers: a CPU has
+/// none, and neither has a daemon of an older protocol.
+fn wires(socket: Option<&Path>, status: &StatusReport) -> Vec<CaptureReport> {
+    let Ok(client) = daemon::connect(socket, None) else {
+        return Vec::new();
+    };
+    let wire = |device: &DeviceReport| {
+        let json = client.document(CaptureReport::TOPIC, &device.id).ok()?;
+        serde_json::from_str(&json).ok()
+    };
+    status.devices.iter().filter_map(wire).collect()
 }
 
 fn text(checks: &[Check], verdict: Verdict, style: Style) -> Vec<String> {

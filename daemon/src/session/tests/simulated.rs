@@ -129,6 +129,46 @@ async fn an_unplugged_board_comes_back_and_finishes_what_it_had() {
     assert_eq!((report.state, report.attachments), (DeviceState::Ready, 2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_capture_shows_the_wire_and_no_work_of_a_client() {
+    let daemon = Daemon::start(vec![board("sim:s3", 0, "unplug@20s")]);
+    let mut client = daemon.client("curious").await;
+    client.search(1, (0..200).map(job).collect()).await;
+    for _ in 0..200 {
+        assert!(matches!(client.next().await, Some(Frame::SearchDone(_))));
+    }
+    // Also when the device is gone.
+    for _ in 0..2 {
+        let capture = client.capture("sim-s3-0").await.unwrap();
+        assert_eq!(capture.device, "sim-s3-0");
+        let start: Vec<_> = capture.start.iter().map(|t| &t.data).collect();
+        let detect = TransferData::Out("53000800020000000000830d".to_owned());
+        assert_eq!(start[0], &detect);
+        assert!(
+            start
+                .iter()
+                .any(|data| matches!(data, TransferData::In(hex) if hex.starts_with("a100")))
+        );
+        let outs = capture.start.iter().chain(&capture.recent);
+        let tasks: Vec<_> = outs
+            .filter_map(|transfer| match &transfer.data {
+                TransferData::Out(hex) if hex.starts_with("52") => Some(hex),
+                _ => None,
+            })
+            .collect();
+        assert!(!tasks.is_empty());
+        for task in tasks {
+            let bytes = from_hex(task).unwrap();
+            for work in bytes[8..bytes.len() - 2].chunks(48) {
+                assert_eq!(work[4..], [0; 44]);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    assert_eq!(client.status().await.devices[0].state, DeviceState::Absent);
+    assert_eq!(client.capture("cpu-7").await, Err(Status::Unsupported));
+}
+
 /// A simulated board that stays in the test's hand.
 struct Held(SimBoard);
 

@@ -5,8 +5,9 @@ pub(super) use std::collections::{HashMap, HashSet};
 pub(super) use bytes::{Bytes, BytesMut};
 pub(super) use hasher_driver::DeviceSource;
 pub(super) use hasher_wire::{
-    Codec, DeviceState, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk, DigestEnd,
-    EventBody, JobRequest, Priority, Status, StatusReport, Subscribe, Topics,
+    CaptureReport, Codec, DeviceState, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
+    DigestEnd, EventBody, JobRequest, Priority, Status, StatusReport, Subscribe, Topics,
+    TransferData,
 };
 pub(super) use hasher_work::{
     Header, Nonce, NonceRange, SearchEnd, SearchJob, SearchMode, Target, digest, double_digest,
@@ -116,6 +117,26 @@ impl Client {
             if let Frame::Status(status) = frame {
                 return status.report().unwrap();
             }
+        }
+    }
+}
+
+impl Client {
+    /// What went over a device's wire.
+    pub(super) async fn capture(&mut self, device: &str) -> Result<CaptureReport, Status> {
+        self.send(&Frame::Query(Query {
+            request: RequestId(99),
+            topic: CaptureReport::TOPIC.into(),
+            argument: device.into(),
+        }))
+        .await;
+        match self.next().await {
+            Some(Frame::Document(document)) => {
+                assert_eq!(document.request, RequestId(99));
+                Ok(serde_json::from_str(&document.json).unwrap())
+            }
+            Some(Frame::Failed(failed)) => Err(failed.status),
+            other => panic!("unexpected {other:?}"),
         }
     }
 }

@@ -2,9 +2,10 @@
 //! nothing about the person.
 //!
 //! Owns what is left out: names of users, hosts and programs, command lines, process
-//! numbers, clients. What is in it can become a fixture of the tests.
+//! numbers, clients; the daemon has blanked their works. What is in it can become a
+//! fixture of the tests.
 
-use hasher_wire::{DeviceReport, StatusReport};
+use hasher_wire::{CaptureReport, DeviceReport, StatusReport};
 use serde::Serialize;
 
 use super::checks::{Check, Verdict};
@@ -19,6 +20,7 @@ struct Capture<'a> {
     kernel: &'a str,
     boards: Vec<BoardCapture<'a>>,
     devices: Vec<&'a DeviceReport>,
+    wires: Vec<CaptureReport>,
     /// How many checks had each verdict; their texts may name people.
     verdicts: Vec<(Verdict, usize)>,
 }
@@ -40,6 +42,7 @@ struct BoardCapture<'a> {
 pub fn capture(
     machine: &Machine,
     status: Option<&StatusReport>,
+    wires: Vec<CaptureReport>,
     checks: &[Check],
 ) -> Result<String, CliError> {
     let boards = machine.boards.iter().map(|board| BoardCapture {
@@ -68,6 +71,7 @@ pub fn capture(
         kernel: &machine.kernel,
         boards: boards.collect(),
         devices: status.iter().flat_map(|status| &status.devices).collect(),
+        wires,
         verdicts: [Verdict::Ok, Verdict::Note, Verdict::Warning, Verdict::Bad]
             .map(count)
             .into(),
@@ -112,7 +116,7 @@ mod tests {
             ..StatusReport::default()
         };
         let checks = [Check::new("x", Verdict::Bad, secret)];
-        let text = capture(&machine, Some(&status), &checks).unwrap();
+        let text = capture(&machine, Some(&status), Vec::new(), &checks).unwrap();
         assert!(text.contains("\"descriptors\": \"1201\""), "{text}");
         assert!(!text.contains(secret) && !text.contains("777777"), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
