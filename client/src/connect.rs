@@ -40,6 +40,9 @@ pub trait Dial: Send + 'static {
 pub struct Session {
     /// Where the daemon is: the path of its socket.
     pub peer: String,
+    /// Which of the client's connections it is: 1 at first, one more after each
+    /// reconnect.
+    pub connection: u64,
     /// Version of the protocol in this session.
     pub version: Version,
     /// Version of the daemon's program; empty from a daemon of protocol 1.0.
@@ -236,6 +239,7 @@ fn session(peer: String, welcome: Welcome) -> Result<Session, ClientError> {
     }
     Ok(Session {
         peer,
+        connection: 1,
         version,
         daemon: daemon.to_string(),
         credits,

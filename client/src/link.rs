@@ -45,6 +45,7 @@ impl<D: Dial> Link<D> {
         let mut failures = 0;
         let end = loop {
             let since = Instant::now();
+            let connection = opened.session.connection;
             let error = match self.serve(opened).await {
                 Ended::Finished(end) => break end,
                 Ended::Lost(error) => error,
@@ -59,6 +60,7 @@ impl<D: Dial> Link<D> {
                 Ok(opened) => opened,
                 Err(end) => break end,
             };
+            opened.session.connection = connection + 1;
         };
         self.desk.close(ClientError::Ended);
         end.tell();

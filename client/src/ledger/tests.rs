@@ -23,6 +23,7 @@ impl Dice {
 fn session(credits: u16) -> Session {
     Session {
         peer: "test".into(),
+        connection: 1,
         version: Version::NEWEST,
         daemon: String::new(),
         credits,
