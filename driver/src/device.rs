@@ -11,7 +11,6 @@ use std::time::Duration;
 use hasher_work::{Digest, Nonce, NonceRange, Target, Work};
 
 use crate::capture::Capture;
-use crate::host::RESUME_CELSIUS;
 use crate::{Clock, DriverError, Layout};
 
 /// A name for a device that survives a replug and a reboot: it comes from the USB port
@@ -157,9 +156,7 @@ impl PauseReason {
 impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hot(celsius) => {
-                write!(f, "too hot: {celsius} °C, goes on at {RESUME_CELSIUS} °C")
-            }
+            Self::Hot(celsius) => write!(f, "too hot: {celsius} °C, must cool down"),
             Self::StatusMissing => {
                 f.write_str("no status from the device, so its temperature is unknown")
             }

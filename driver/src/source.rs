@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::host::BoardSettings;
+use crate::host::{BoardSettings, HeatLimits};
 use crate::sim::SimBoard;
 use crate::transport::Transport;
 use crate::usb::open_port;
@@ -24,6 +24,7 @@ pub struct DeviceSource {
     origin: Origin,
     /// The board was lost hot, or while nobody knew how warm it was.
     must_cool: Arc<AtomicBool>,
+    heat_limits: HeatLimits,
 }
 
 #[derive(Debug)]
@@ -93,6 +94,7 @@ impl DeviceSource {
             id,
             origin,
             must_cool: Arc::default(),
+            heat_limits: HeatLimits::default(),
         }
     }
 
@@ -102,8 +104,16 @@ impl DeviceSource {
         transport: impl Transport + 'static,
         settings: BoardSettings,
     ) -> Box<dyn HashDevice> {
+        let settings = settings.with_heat_limits(self.heat_limits);
         let must_cool = Arc::clone(&self.must_cool);
         Box::new(BitmainDevice::remembering(transport, settings, must_cool))
+    }
+
+    /// When heat stops the board; a CPU has its own protection.
+    #[must_use]
+    pub const fn with_heat_limits(mut self, limits: HeatLimits) -> Self {
+        self.heat_limits = limits;
+        self
     }
 
     /// Name of the device, the same for every opening.
@@ -302,6 +312,28 @@ mod tests {
                 .all(|c| *c <= 50)
         );
         assert!(find(&mut *device, 20, 10).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_board_pauses_at_the_limit_it_was_given() {
+        let text = "sim:s3,zero-bits=10,hashing=inline,script=heat=45@1s";
+        for (limits, pauses) in [(HeatLimits::default(), false), (stricter(), true)] {
+            let source = source(text).with_heat_limits(limits);
+            let mut device = source.open().await.unwrap();
+            let paused = async {
+                loop {
+                    if let DeviceEvent::Paused(why) = next_event(&mut *device).await {
+                        return why;
+                    }
+                }
+            };
+            let paused = tokio::time::timeout(Duration::from_secs(200), paused).await;
+            assert_eq!(paused.is_ok(), pauses, "{paused:?}");
+        }
+    }
+
+    fn stricter() -> HeatLimits {
+        HeatLimits::new(40, 30).unwrap()
     }
 
     #[tokio::test]

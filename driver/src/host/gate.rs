@@ -5,7 +5,7 @@
 //! override this gate.
 
 use crate::token::StatusReply;
-use crate::{Layout, PauseReason};
+use crate::{DriverError, Layout, PauseReason};
 
 /// From here on nothing is fed, in °C.
 pub const PAUSE_CELSIUS: u8 = 75;
@@ -13,6 +13,58 @@ pub const PAUSE_CELSIUS: u8 = 75;
 /// A board that was paused must be at most this warm before it goes on, in °C: whether
 /// it was hot, its fan stood, or nobody knew how warm it was.
 pub const RESUME_CELSIUS: u8 = 50;
+
+/// A board must cool by so much before it goes on, in °C: sensors show whole degrees and
+/// are read every few seconds, so less would switch it on and off at every reading
+/// (chosen, not measured).
+pub const COOLING_CELSIUS: u8 = 5;
+
+/// When heat stops a board and when it may go on. No limit can be laxer than
+/// [`PAUSE_CELSIUS`] and [`RESUME_CELSIUS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeatLimits {
+    pause: u8,
+    resume: u8,
+}
+
+impl Default for HeatLimits {
+    /// [`PAUSE_CELSIUS`] and [`RESUME_CELSIUS`].
+    fn default() -> Self {
+        Self {
+            pause: PAUSE_CELSIUS,
+            resume: RESUME_CELSIUS,
+        }
+    }
+}
+
+impl HeatLimits {
+    /// A board whose hottest sensor shows `pause` °C stops until none shows more than
+    /// `resume` °C.
+    ///
+    /// # Errors
+    /// [`DriverError::UnsafeSetting`] when one is laxer than its default, or they are
+    /// less than [`COOLING_CELSIUS`] apart.
+    pub fn new(pause: u8, resume: u8) -> Result<Self, DriverError> {
+        let unsafe_setting = |why| Err(DriverError::UnsafeSetting(why));
+        if pause > PAUSE_CELSIUS {
+            return unsafe_setting(format!(
+                "a board must stop at {PAUSE_CELSIUS} °C at the latest, not {pause}"
+            ));
+        }
+        if resume > RESUME_CELSIUS {
+            return unsafe_setting(format!(
+                "a board that was too hot must cool to {RESUME_CELSIUS} °C at least, not {resume}"
+            ));
+        }
+        if resume + COOLING_CELSIUS > pause {
+            return unsafe_setting(format!(
+                "a board that stops at {pause} °C must cool by {COOLING_CELSIUS} °C at least, \
+                 not to {resume} °C"
+            ));
+        }
+        Ok(Self { pause, resume })
+    }
+}
 
 /// Below this an S1 may have been told by its own fan law to rest its fan: the law
 /// gives 0 % below 35 °C and 21 % here, where any fan turns (inferred; fans were not
@@ -25,6 +77,7 @@ pub(super) const RPM_PER_STEP: u32 = 60;
 /// The gate and why it is shut.
 #[derive(Debug)]
 pub(super) struct Gate {
+    limits: HeatLimits,
     shut: Option<PauseReason>,
     /// Bit i: sensor i has shown a temperature. One that falls silent later leaves
     /// its board blind.
@@ -36,9 +89,15 @@ impl Gate {
     /// earlier owner of the board left it that way.
     pub(super) fn new(must_cool: bool) -> Self {
         Self {
+            limits: HeatLimits::default(),
             shut: must_cool.then_some(PauseReason::StatusMissing),
             seen: 0,
         }
+    }
+
+    /// With other limits than the default ones.
+    pub(super) fn with_limits(self, limits: HeatLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Why nothing may be fed, if so.
@@ -69,8 +128,8 @@ impl Gate {
             });
         }
         let limit = match self.shut {
-            Some(_) => RESUME_CELSIUS + 1,
-            None => PAUSE_CELSIUS,
+            Some(_) => self.limits.resume + 1,
+            None => self.limits.pause,
         };
         // A fan that failed once must be seen turning again, however cool the board:
         // otherwise one that is dead would be tried again at every cooling.
@@ -141,6 +200,29 @@ mod tests {
         assert_eq!(s3(&[75, 51]), Some(Hot(51)));
         assert_eq!(s3(&[75, 51, 50]), None);
         assert_eq!(s3(&[75, 50, 60]), None);
+    }
+
+    #[test]
+    fn stricter_limits_are_kept_and_laxer_ones_refused() {
+        let mut gate = Gate::new(false).with_limits(HeatLimits::new(60, 45).unwrap());
+        for (celsius, shut) in [(59, false), (60, true), (46, true), (45, false)] {
+            gate.on_status(Layout::S3, &status(&[30, celsius], TURNING));
+            assert_eq!(gate.reason().is_some(), shut, "{celsius}");
+        }
+        assert_eq!(HeatLimits::new(75, 50).unwrap(), HeatLimits::default());
+        for (pause, resume, why) in [
+            (76, 50, "a board must stop at 75 °C at the latest, not 76"),
+            (75, 51, "must cool to 50 °C at least, not 51"),
+            (
+                54,
+                50,
+                "that stops at 54 °C must cool by 5 °C at least, not to 50 °C",
+            ),
+        ] {
+            let error = HeatLimits::new(pause, resume).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(HeatLimits::new(55, 50).is_ok());
     }
 
     #[test]

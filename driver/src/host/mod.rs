@@ -54,7 +54,7 @@ use crate::{
     WorkTag,
 };
 
-pub use self::gate::{PAUSE_CELSIUS, RESUME_CELSIUS};
+pub use self::gate::{COOLING_CELSIUS, HeatLimits, PAUSE_CELSIUS, RESUME_CELSIUS};
 
 /// Longest time a transport may hold one transfer. Transports have their own limit of
 /// some 200 ms; this one catches a transport that forgot.
@@ -79,6 +79,7 @@ pub struct BoardSettings {
     other_clock: Option<Clock>,
     rest_after: Option<Duration>,
     must_cool: bool,
+    heat_limits: HeatLimits,
 }
 
 impl BoardSettings {
@@ -92,6 +93,7 @@ impl BoardSettings {
             other_clock: None,
             rest_after: Some(REST_AFTER),
             must_cool: false,
+            heat_limits: HeatLimits::default(),
         }
     }
 
@@ -119,6 +121,13 @@ impl BoardSettings {
     #[must_use]
     pub const fn with_must_cool(mut self, must_cool: bool) -> Self {
         self.must_cool = must_cool;
+        self
+    }
+
+    /// When heat stops the board.
+    #[must_use]
+    pub const fn with_heat_limits(mut self, limits: HeatLimits) -> Self {
+        self.heat_limits = limits;
         self
     }
 
@@ -208,7 +217,7 @@ impl Host {
             told_paused: None,
             told_ready: false,
             asked_pause: false,
-            gate: Gate::new(settings.must_cool),
+            gate: Gate::new(settings.must_cool).with_limits(settings.heat_limits),
             receiver: Receiver::unknown_layout(),
             feed: Feed::new(settings.filter_zero_bits, now),
             control: VecDeque::new(),

@@ -232,7 +232,7 @@ async fn a_deadline_is_kept_without_any_device_news() {
     assert_eq!(failed.status, Status::Deadline);
     assert_eq!(
         &*failed.message,
-        "no answer within 1234 ms: sim-s3-0 is paused: too hot: 80 °C, goes on at 50 °C"
+        "no answer within 1234 ms: sim-s3-0 is paused: too hot: 80 °C, must cool down"
     );
     let waited = asked.elapsed().as_millis();
     assert!((1234..1300).contains(&waited), "{waited} ms");
