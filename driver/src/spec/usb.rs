@@ -7,7 +7,7 @@ use super::{YES_NO, choice, number, pairs, word_of};
 use crate::host::{BoardSettings, REST_AFTER};
 use crate::sim::{SILICON_ZERO_BITS, SimSettings};
 use crate::usb::{Opening, PORT_PATH_BYTES_MAX, Via};
-use crate::{Clock, DeviceId, DeviceKind, Model};
+use crate::{Clock, DeviceId, DeviceKind, DriverError, Model};
 
 const KEYS: [&str; 7] = [
     "s1-mhz",
@@ -95,6 +95,43 @@ impl UsbSpec {
             spec.clocks[at] = Some(clock.map_err(|why| format!("{key}: {why}"))?);
         }
         Ok(spec)
+    }
+
+    /// The board at one port, at its stock clock.
+    ///
+    /// # Errors
+    /// [`DriverError::BadSpec`] when the text names no port.
+    pub fn at(port: &str) -> Result<Self, DriverError> {
+        Ok(Self {
+            port: Some(port_id(port).map_err(DriverError::BadSpec)?),
+            ..Self::default()
+        })
+    }
+
+    /// The clock of boards that turn out to be of the clock's model.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.beyond_limit |= Clock::new(clock.model(), clock.mhz()).is_err();
+        for (slot, model) in self.clocks.iter_mut().zip(MODELS) {
+            if model == clock.model() {
+                *slot = Some(clock);
+            }
+        }
+        self
+    }
+
+    /// How long an S3 may be without work before it rests; nothing means for ever.
+    #[must_use]
+    pub const fn with_rest_after(mut self, rest_after: Option<Duration>) -> Self {
+        self.rest_after = rest_after;
+        self
+    }
+
+    /// Whether a kernel driver gets its board back at the end.
+    #[must_use]
+    pub const fn with_give_back(mut self, gives_back: bool) -> Self {
+        self.gives_back = gives_back;
+        self
     }
 
     /// The port it names; nothing if it means every board.
@@ -231,6 +268,22 @@ mod tests {
         assert_eq!(spec.rest_after, Some(Duration::from_secs(5)));
         assert!(!spec.opening(false).gives_back);
         assert_eq!(usb("usb,rest=0").rest_after, None);
+    }
+
+    #[test]
+    fn a_spec_can_be_built_without_a_text() {
+        let clock = Clock::beyond_default_limit(Model::AntminerS3, 300.0).unwrap();
+        let spec = UsbSpec::at("usb-0:2")
+            .unwrap()
+            .with_clock(clock)
+            .with_clock(Clock::stock(Model::AntminerS1))
+            .with_rest_after(None)
+            .with_give_back(false);
+        let text = "usb:usb-0:2,s1-mhz=350,s3-mhz=300,beyond-limit=yes,rest=0,give-back=no";
+        assert_eq!(spec.to_string(), text);
+        assert_eq!(spec, usb(text));
+        assert_eq!(UsbSpec::at("usb-0:2").unwrap(), usb("usb:usb-0:2"));
+        assert!(UsbSpec::at("a b").is_err());
     }
 
     #[test]
