@@ -119,6 +119,11 @@ impl Board {
         board
     }
 
+    /// How long whoever polls the board shall wait now, once after each `hang`.
+    pub(super) const fn take_hang(&mut self) -> Option<Duration> {
+        self.faults.take_hang()
+    }
+
     /// Moves the bench clock to `bench` and the device clock towards `bench − skipped`.
     pub(super) fn turn(&mut self, bench: Duration, skipped: Duration) {
         // Each round but the last begins or ends something of the script, which has

@@ -50,6 +50,7 @@ pub(super) struct Faults {
     stalls_out: u32,
     stalls_in: u32,
     garbage: Option<u16>,
+    hang: Option<Duration>,
     short_replies: u32,
     bad_crcs: u32,
 }
@@ -70,6 +71,7 @@ impl Faults {
             stalls_out: 0,
             stalls_in: 0,
             garbage: None,
+            hang: None,
             short_replies: 0,
             bad_crcs: 0,
         }
@@ -104,6 +106,7 @@ impl Faults {
             Action::Stall(Direction::Out) => self.stalls_out += 1,
             Action::Stall(Direction::In) => self.stalls_in += 1,
             Action::Garbage { bytes } => self.garbage = Some(bytes),
+            Action::Hang => self.hang = Some(event.lasts.unwrap_or(Duration::MAX)),
             Action::Short { replies } => self.short_replies = replies,
             Action::BadCrc { replies } => self.bad_crcs = replies,
             _ => return false,
@@ -197,6 +200,11 @@ impl Faults {
             When::Bytes(_, bytes) => Some(bytes),
             When::Time(_) => None,
         }
+    }
+
+    /// How long whoever polls the board waits, once after each `hang`.
+    pub(super) const fn take_hang(&mut self) -> Option<Duration> {
+        self.hang.take()
     }
 
     /// Whether garbage waits to be collected.

@@ -29,6 +29,7 @@
 //! | `heat` | room in °C, 0 to 120 | else for good | the room gets so warm |
 //! | `fan-stop` | – | else for good | the fans stand still |
 //! | `dead-chip` | `chain.chip` | no | the chip never answers again |
+//! | `hang` | – | else for good | whoever polls the board waits, and its thread with it |
 //!
 //! For example `unplug@2s+1s;garbage@3s` or `heat=65@10s+1m;unplug@out:4096+500ms`.
 
@@ -89,6 +90,7 @@ pub enum Action {
     Heat { celsius: u8 },
     FanStop,
     DeadChip { chain: u8, chip: u8 },
+    Hang,
 }
 
 /// One line of a script.
@@ -118,7 +120,7 @@ pub struct ScriptError {
 }
 
 /// Every action's word, whether `+duration` may follow, and its value.
-const WORDS: [(&str, bool, &str); 15] = [
+const WORDS: [(&str, bool, &str); 16] = [
     ("unplug", true, ""),
     ("power-cycle", true, ""),
     ("silence", true, ""),
@@ -134,6 +136,7 @@ const WORDS: [(&str, bool, &str); 15] = [
     ("heat", true, "=CELSIUS"),
     ("fan-stop", true, ""),
     ("dead-chip", false, "=CHAIN.CHIP"),
+    ("hang", true, ""),
 ];
 
 impl FromStr for Script {
@@ -202,6 +205,7 @@ fn parse_action(word: &str, value: Option<&str>) -> Result<Action, String> {
         "silence" => bare(Action::Silence),
         "freeze" => bare(Action::Freeze),
         "fan-stop" => bare(Action::FanStop),
+        "hang" => bare(Action::Hang),
         "stall" => match value {
             None | Some("out") => Ok(Action::Stall(Direction::Out)),
             Some("in") => Ok(Action::Stall(Direction::In)),
@@ -321,6 +325,7 @@ impl fmt::Display for ScriptEvent {
             Action::ForgedNonce { nonces } => write!(f, "forged-nonce={nonces}"),
             Action::Heat { celsius } => write!(f, "heat={celsius}"),
             Action::FanStop => f.write_str("fan-stop"),
+            Action::Hang => f.write_str("hang"),
             Action::DeadChip { chain, chip } => write!(f, "dead-chip={chain}.{chip}"),
         }?;
         match self.when {

@@ -247,6 +247,12 @@ impl SimTransport {
         let shared = Arc::clone(&self.shared);
         let mut shared = lock(&shared);
         let again = shared.turn(now, Some(cx));
+        if let Some(time) = shared.board.take_hang() {
+            drop(shared);
+            // What nobody may do here, and what a faulty driver does.
+            std::thread::sleep(time);
+            return Err(Some(now));
+        }
         if shared.board.generation() != self.generation {
             self.gone = true;
             self.sending = None;
