@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use hasher_driver::host::HeatLimits;
 use hasher_driver::usb::{BusChange, UsbWatch};
 use hasher_driver::{DeviceId, DeviceSource, UsbSpec};
 use tokio::sync::watch;
@@ -38,16 +39,20 @@ pub trait Bus: Send + 'static {
 pub struct UsbBus {
     watch: UsbWatch,
     specs: Vec<UsbSpec>,
+    heat_limits: HeatLimits,
 }
 
 impl UsbBus {
     /// Follows USB from now on; nothing if nobody asked for a board on it.
-    pub fn new(specs: Vec<UsbSpec>) -> Option<Self> {
+    pub fn new(specs: Vec<UsbSpec>, heat_limits: HeatLimits) -> Option<Self> {
         if specs.is_empty() {
             return None;
         }
-        let watch = UsbWatch::new();
-        Some(Self { watch, specs })
+        Some(Self {
+            watch: UsbWatch::new(),
+            specs,
+            heat_limits,
+        })
     }
 }
 
@@ -63,7 +68,7 @@ impl Bus for UsbBus {
         // What was said about this very port counts more than what was said about all.
         let own = self.specs.iter().find(|spec| spec.port() == Some(port));
         let spec = own.or_else(|| self.specs.iter().find(|spec| spec.covers(port)))?;
-        Some(spec.source(port.clone()))
+        Some(spec.source(port.clone()).with_heat_limits(self.heat_limits))
     }
 
     async fn next(&mut self) -> BusChange {

@@ -42,7 +42,7 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let place = match self.places.take(peer.uid) {
+        let place = match self.places.take(peer.uid, &self.hub.limits()) {
             Ok(place) => place,
             Err(full) => {
                 warn!(uid = peer.uid, pid = peer.pid, reason = %full, "client refused");

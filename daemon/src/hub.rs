@@ -24,10 +24,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::core::{
-    Answer, Credits, DEADLINE_DEFAULT, DEADLINE_MAX, DeviceKey, JobError, SESSION_CREDITS,
-    Scheduler, SessionId,
-};
+use crate::core::{Answer, Credits, DeviceKey, JobError, Limits, Scheduler, SessionId, Terms};
 use crate::document::Document;
 use crate::time::sleep_until;
 
@@ -58,6 +55,7 @@ struct State {
 struct SessionEntry {
     report: SessionReport,
     answers: mpsc::Sender<Answer>,
+    terms: Terms,
 }
 
 impl Hub {
@@ -112,20 +110,39 @@ impl Hub {
         result
     }
 
+    /// Puts settings into effect, and says which they are.
+    pub(crate) fn configure(&self, limits: Limits, report: ConfigurationReport) {
+        let mut state = self.lock();
+        state.scheduler.set_limits(limits);
+        state.configuration = report;
+    }
+
+    /// What clients may have now.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(self.lock().scheduler.limits())
+    }
+
     // ---- for sessions ----
 
-    /// Opens a session; its answers come through the receiver, which has a place
-    /// for each credit.
+    /// Opens a session with what its user may have now; its answers come through the
+    /// receiver, which has a place for each credit.
     pub(crate) fn open_session(
         &self,
         mut report: SessionReport,
-    ) -> (SessionId, mpsc::Receiver<Answer>) {
-        let (answers, receiver) = mpsc::channel(SESSION_CREDITS.into());
+    ) -> (SessionId, Terms, mpsc::Receiver<Answer>) {
         let mut state = self.lock();
+        let terms = state.scheduler.limits().quota(report.uid).terms;
+        let (answers, receiver) = mpsc::channel(terms.credits.into());
         let id = state.scheduler.open_session(report.uid);
         report.id = id.0;
-        state.sessions.insert(id, SessionEntry { report, answers });
-        (id, receiver)
+        (report.credits, report.credits_free) = (terms.credits, terms.credits);
+        let entry = SessionEntry {
+            report,
+            answers,
+            terms,
+        };
+        state.sessions.insert(id, entry);
+        (id, terms, receiver)
     }
 
     /// Ends a session; what it asked for is forgotten.
@@ -147,15 +164,18 @@ impl Hub {
     ) -> Vec<(u16, JobError)> {
         let now = self.now();
         self.change(|state| {
+            let Some(terms) = state.sessions.get(&session).map(|entry| entry.terms) else {
+                return Vec::new(); // it ended, so nobody waits for an answer
+            };
             let mut refused = Vec::new();
             for (index, job) in (0..).zip(jobs) {
                 if !credits.take() {
-                    refused.push((index, JobError::Busy(SESSION_CREDITS)));
+                    refused.push((index, JobError::Busy(terms.credits)));
                     continue;
                 }
                 let allowed = match job.deadline_ms {
-                    0 => DEADLINE_DEFAULT,
-                    ms => Duration::from_millis(ms.into()).min(DEADLINE_MAX),
+                    0 => terms.deadline_default,
+                    ms => Duration::from_millis(ms.into()).min(terms.deadline_max),
                 };
                 let address = (request, index);
                 let submitted = state

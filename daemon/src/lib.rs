@@ -10,6 +10,7 @@
 //! it with invented devices.
 
 mod boards;
+pub mod config;
 mod control;
 mod core;
 mod device_task;
@@ -22,9 +23,11 @@ mod hub;
 mod life;
 mod link;
 mod listener;
+pub mod log;
 mod manager;
 mod notify;
 mod places;
+mod reload;
 mod session;
 mod socket_file;
 mod subscription;
@@ -36,6 +39,7 @@ mod time;
 
 pub use boards::{Bus, UsbBus};
 pub use control::{Control, ReloadError, ReloadRequest, Reloader};
-pub use life::{DEVICES_MAX, run};
-pub use listener::{ListenError, Listener};
+pub use life::run;
+pub use listener::{Access, ListenError, Listener};
 pub use manager::Source;
+pub use reload::Configuration;

@@ -17,9 +17,7 @@ use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::manager::{Source, supervise};
 use crate::notify::{self, Watchdog};
-
-/// Most devices that [`run`] takes; an answer can name as many.
-pub const DEVICES_MAX: usize = core::DEVICES_MAX;
+use crate::reload::Configuration;
 
 /// Jobs that are worked on when the daemon stops may be finished within this time.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,19 +29,21 @@ const SESSIONS_TIMEOUT: Duration = Duration::from_secs(3);
 const DEVICES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves clients of `listener` with the devices of `sources`, and those that come on
-/// `bus`, until `shutdown` resolves; then answers everybody, says Goodbye and closes
-/// the devices. The whole end takes at most 11 s.
+/// `bus`, within the limits of `configuration`, until `shutdown` resolves; then answers
+/// everybody, says Goodbye and closes the devices. The whole end takes at most 11 s.
 ///
 /// Without devices it serves too: digests work, searches are answered "no device".
 pub async fn run<S: Source, B: Bus>(
     listener: Listener,
     sources: Vec<S>,
     bus: Option<B>,
+    configuration: Configuration,
     control: Control,
     shutdown: impl Future<Output = ()>,
 ) {
     let Control { reloader: _ } = control;
     let hub = Hub::new();
+    configuration.apply(&hub);
     let watchdog = Watchdog::new();
     let (stop_sessions, stop_devices) = (CancellationToken::new(), CancellationToken::new());
     let (sessions, devices) = (TaskTracker::new(), TaskTracker::new());
@@ -57,7 +57,7 @@ pub async fn run<S: Source, B: Bus>(
     if !sources.is_empty() {
         hub.expect_device();
     }
-    let ports_max = DEVICES_MAX.saturating_sub(sources.len());
+    let ports_max = core::DEVICES_MAX.saturating_sub(sources.len());
     for source in sources {
         let (hub, watchdog) = (Arc::clone(&hub), Arc::clone(&watchdog));
         devices.spawn(supervise(source, hub, watchdog, stop_devices.clone()));
@@ -77,6 +77,7 @@ pub async fn run<S: Source, B: Bus>(
 
     tokio::select! {
         () = shutdown => {}
+        () = configuration.follow(&hub) => {}
         () = hub.run_clock() => {}
         () = notify::publish_status(&hub) => {}
         () = notify::feed_watchdog(&watchdog, &hub) => {}

@@ -28,11 +28,47 @@ const ACTIVATED_NAMES_VARIABLE: &str = "LISTEN_FDNAMES";
 /// once.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
-/// Sockets of users: nobody else.
-const USER_SOCKET_MODE: u32 = 0o600;
-/// The system's socket without systemd: the file's group may open it too. That is the
-/// folder's if the folder says so (`systemd/hasher-tmpfiles.conf`), else the daemon's.
-const SYSTEM_SOCKET_MODE: u32 = 0o660;
+/// Who may open a socket that the daemon binds itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    folder_mode: u32,
+    mode: u32,
+    group: Option<u32>,
+}
+
+impl Access {
+    /// Of the system's daemon: the file's group may connect, too. That is the folder's if
+    /// the folder says so (`systemd/hasher-tmpfiles.conf`), else the daemon's.
+    pub const fn of_system() -> Self {
+        Self {
+            folder_mode: 0o755,
+            mode: 0o660,
+            group: None,
+        }
+    }
+
+    /// Of a user's own daemon: nobody else may connect.
+    pub const fn of_user() -> Self {
+        Self {
+            folder_mode: 0o700,
+            mode: 0o600,
+            group: None,
+        }
+    }
+
+    /// With another mode of the file, if one is given.
+    #[must_use]
+    pub fn with_mode(self, mode: Option<u32>) -> Self {
+        let mode = mode.unwrap_or(self.mode);
+        Self { mode, ..self }
+    }
+
+    /// With this group of the file, if one is given.
+    #[must_use]
+    pub const fn with_group(self, group: Option<u32>) -> Self {
+        Self { group, ..self }
+    }
+}
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -107,12 +143,11 @@ impl Listener {
     }
 
     /// Binds `path`. A socket file that nobody listens on any more is replaced; a
-    /// missing folder is made for this user only. `is_system` lets the file's group in.
-    /// Call it inside the runtime.
+    /// missing folder is made. Call it inside the runtime.
     ///
     /// # Errors
     /// [`ListenError`] names what is in the way.
-    pub fn bind(path: &Path, is_system: bool) -> Result<Self, ListenError> {
+    pub fn bind(path: &Path, access: Access) -> Result<Self, ListenError> {
         let io = |action| {
             let path = path.to_owned();
             move |source| ListenError::Io {
@@ -125,16 +160,13 @@ impl Listener {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
         {
-            let mode = if is_system { 0o755 } else { 0o700 };
-            let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+            let made = DirBuilder::new()
+                .recursive(true)
+                .mode(access.folder_mode)
+                .create(folder);
             made.map_err(io("create the folder of"))?;
         }
-        let mode = if is_system {
-            SYSTEM_SOCKET_MODE
-        } else {
-            USER_SOCKET_MODE
-        };
-        let (listener, file) = SocketFile::bind(path, mode)?;
+        let (listener, file) = SocketFile::bind(path, access.mode, access.group)?;
         listener.set_nonblocking(true).map_err(io("watch"))?;
         let listener = UnixListener::from_std(listener).map_err(io("watch"))?;
         info!(path = %path.display(), "socket bound");
@@ -189,7 +221,7 @@ mod tests {
     async fn the_socket_and_its_folder_are_for_the_user_only_and_go_away() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder);
-        let listener = Listener::bind(&path, false).unwrap();
+        let listener = Listener::bind(&path, Access::of_user()).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
@@ -205,11 +237,32 @@ mod tests {
         std::os::unix::fs::chown(folder.path(), None, group).unwrap();
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o2755)).unwrap();
         let path = folder.path().join("hasherd.sock");
-        let _listener = Listener::bind(&path, true).unwrap();
+        let _listener = Listener::bind(&path, Access::of_system()).unwrap();
         let socket = std::fs::metadata(&path).unwrap();
         assert_eq!(socket.permissions().mode() & 0o777, 0o660);
         let folder = std::fs::metadata(folder.path()).unwrap();
         assert_eq!(socket.gid(), group.unwrap_or(folder.gid()));
+    }
+
+    #[tokio::test]
+    async fn the_socket_has_the_mode_and_the_group_that_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(&folder);
+        // Who is not root may give a file to a group of their own only.
+        let is_root = rustix::process::geteuid().is_root();
+        let own = rustix::process::getegid().as_raw();
+        let group = if is_root { 4242 } else { own };
+        let access = Access::of_user()
+            .with_mode(Some(0o666))
+            .with_group(Some(group));
+        let _listener = Listener::bind(&path, access).unwrap();
+        let socket = std::fs::metadata(&path).unwrap();
+        assert_eq!(
+            (socket.permissions().mode() & 0o777, socket.gid()),
+            (0o666, group)
+        );
+        let folder = std::fs::metadata(path.parent().unwrap()).unwrap();
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700);
     }
 
     #[tokio::test]
@@ -218,8 +271,8 @@ mod tests {
         let path = folder.path().join("hasherd.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "std leaves the file behind");
-        let listener = Listener::bind(&path, false).unwrap();
-        let error = Listener::bind(&path, false).unwrap_err();
+        let listener = Listener::bind(&path, Access::of_user()).unwrap();
+        let error = Listener::bind(&path, Access::of_user()).unwrap_err();
         assert!(matches!(error, ListenError::InUse(_)), "{error}");
         assert!(path.exists(), "the live socket is untouched");
         drop(listener);
@@ -230,7 +283,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hasherd.sock");
         std::fs::write(&path, "precious").unwrap();
-        let error = Listener::bind(&path, false).unwrap_err();
+        let error = Listener::bind(&path, Access::of_user()).unwrap_err();
         assert!(matches!(error, ListenError::NotASocket(_)), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }

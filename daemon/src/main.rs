@@ -1,17 +1,22 @@
 //! The hasherd daemon: owns hash devices and shares them among programs.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use clap::Parser;
-use hasher_daemon::{Control, DEVICES_MAX, ListenError, Listener, UsbBus};
-use hasher_driver::{DeviceSpec, UsbSpec};
+use anyhow::Context as _;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use hasher_daemon::config::{
+    Accounts, Config, ConfigError, ConfigSource, LOG_VARIABLE, SYSTEM_FILE,
+};
+use hasher_daemon::log::{self, LogFilter};
+use hasher_daemon::{
+    Access, Configuration, Control, ListenError, Listener, Reloader, UsbBus, config,
+};
+use hasher_driver::DeviceSpec;
 use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 
 /// Shares hash devices among programs over a Unix socket.
 ///
@@ -22,7 +27,8 @@ use tracing_subscriber::EnvFilter;
 struct Arguments {
     /// Device to attach; repeatable. `usb` means every board on USB, `usb:PORT` the one
     /// at a port; `sim:s3` and `sim:s1` simulate an Antminer (`sim:s3,zero-bits=14`),
-    /// `cpu` searches on this CPU (`cpu,threads=2`) [default: usb]
+    /// `cpu` searches on this CPU (`cpu,threads=2`). Devices of the configuration do not
+    /// count then [default: usb]
     #[arg(long = "device", value_name = "SPEC")]
     devices: Vec<DeviceSpec>,
 
@@ -31,14 +37,25 @@ struct Arguments {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
-    /// What to log: error, warn, info, debug, trace, or a filter by module
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "HASHER_LOG",
-        default_value = "info"
-    )]
-    log: String,
+    /// Configuration to read [default: /etc/hasher/hasherd.toml for root and user
+    /// hasherd, if it is there; none for anybody else]
+    #[arg(long, value_name = "PATH", overrides_with = "config")]
+    config: Option<PathBuf>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter by module [default: as
+    /// configured, else info]
+    #[arg(long, value_name = "FILTER", env = LOG_VARIABLE)]
+    log: Option<String>,
+
+    /// Check a configuration and say what is wrong with it, instead of serving; without
+    /// PATH the one that would be used
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    check_config: Option<Option<PathBuf>>,
+
+    /// Print a configuration with every setting, explained and at its default, instead
+    /// of serving
+    #[arg(long, conflicts_with = "check_config")]
+    print_config: bool,
 
     /// Stop in good order when standard input ends. For a program that starts a
     /// daemon of its own: holding a pipe to it is enough to leave none behind.
@@ -59,14 +76,29 @@ const DIGEST_THREADS: usize = 2;
 const USB_THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let Ok(filter) = EnvFilter::try_new(&arguments.log) else {
-        eprintln!("error: no such log filter: {:?}", arguments.log);
-        eprintln!("  hint: try --log info");
-        return ExitCode::from(WRONG_USAGE);
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if arguments.print_config {
+        print!("{}", config::default_file());
+        return ExitCode::SUCCESS;
+    }
+    let source = config_source(&arguments, &matches, is_system());
+    if let Some(path) = arguments.check_config {
+        return check(&match path {
+            Some(path) => ConfigSource {
+                file: Some(path),
+                is_required: true,
+                ..source
+            },
+            None => source,
+        });
+    }
+    let config = match source.read() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
     };
-    start_log(filter);
-    match serve(arguments) {
+    let log = log::start(config.log());
+    match serve(arguments, source, config, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -82,27 +114,50 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs to stderr; the journal adds the time itself.
-fn start_log(filter: EnvFilter) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        log.without_time().init();
-    } else {
-        log.init();
+/// Where the settings come from.
+fn config_source(arguments: &Arguments, matches: &ArgMatches, is_system: bool) -> ConfigSource {
+    let of_system = || is_system.then(|| PathBuf::from(SYSTEM_FILE));
+    ConfigSource {
+        file: arguments.config.clone().or_else(of_system),
+        is_required: arguments.config.is_some(),
+        devices: arguments.devices.clone(),
+        log: arguments.log.clone(),
+        log_is_from_environment: matches.value_source("log") == Some(ValueSource::EnvVariable),
     }
 }
 
-fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    if arguments.devices.len() > DEVICES_MAX {
-        bail!(
-            "{} devices given, at most {DEVICES_MAX} are possible",
-            arguments.devices.len()
-        );
+/// Says whether a configuration holds.
+fn check(source: &ConfigSource) -> ExitCode {
+    match source.read() {
+        Ok(config) => {
+            match config.file() {
+                "" => println!("there is no file; every setting has its default"),
+                file => println!("{file} holds"),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
     }
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    for line in error.lines() {
+        eprintln!("error: {line}");
+    }
+    if error.is_usage() {
+        eprintln!("  hint: see hasherd --help");
+        return ExitCode::from(WRONG_USAGE);
+    }
+    eprintln!("  hint: hasherd --print-config shows every setting and its default");
+    ExitCode::from(FAILED)
+}
+
+fn serve(
+    arguments: Arguments,
+    source: ConfigSource,
+    config: Config,
+    log: LogFilter,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(DIGEST_THREADS + USB_THREADS)
@@ -111,17 +166,17 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
-        let listener = listen(arguments.socket.as_deref())?;
-        let (mut sources, mut boards) = (Vec::new(), Vec::new());
-        for (index, device) in (0..).zip(arguments.devices) {
-            match device {
-                DeviceSpec::Usb(spec) => boards.push(spec),
-                other => sources.push(other.open(index).context("cannot set a device up")?),
-            }
+        let listener = listen(arguments.socket.as_deref(), &config)?;
+        let heat_limits = config.heat_limits();
+        let mut sources = Vec::new();
+        for (index, device) in config.devices() {
+            let device = device.open(index).context("cannot set a device up")?;
+            sources.push(device.with_heat_limits(heat_limits));
         }
-        if sources.is_empty() && boards.is_empty() {
-            boards.push(UsbSpec::default());
-        }
+        let bus = UsbBus::new(config.boards().to_vec(), heat_limits);
+        let (reloader, requests) = Reloader::channel();
+        let configuration =
+            Configuration::new(source, config, log, requests).context("cannot watch SIGHUP")?;
         let shutdown = async {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -129,8 +184,10 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 () = stdin_end(arguments.exit_on_stdin_eof) => {}
             }
         };
-        let control = Control::default();
-        hasher_daemon::run(listener, sources, UsbBus::new(boards), control, shutdown).await;
+        let control = Control {
+            reloader: Some(reloader),
+        };
+        hasher_daemon::run(listener, sources, bus, configuration, control, shutdown).await;
         Ok(())
     })
 }
@@ -153,7 +210,7 @@ async fn stdin_end(is_wanted: bool) {
     let _ = ended.await;
 }
 
-fn listen(path: Option<&Path>) -> anyhow::Result<Listener> {
+fn listen(path: Option<&Path>, config: &Config) -> anyhow::Result<Listener> {
     if path.is_none()
         && let Some(listener) = Listener::from_systemd()?
     {
@@ -168,23 +225,21 @@ fn listen(path: Option<&Path>) -> anyhow::Result<Listener> {
                 format!("no place for a socket: set --socket, {SOCKET_VARIABLE} or XDG_RUNTIME_DIR")
             })?,
     };
-    Ok(Listener::bind(&path, is_system)?)
+    let access = if is_system {
+        Access::of_system()
+    } else {
+        Access::of_user()
+    };
+    let access = access
+        .with_mode(config.socket_mode())
+        .with_group(config.socket_group());
+    Ok(Listener::bind(&path, access)?)
 }
 
 /// Whether this is the system's daemon: root, or the user made for it.
 fn is_system() -> bool {
     let uid = rustix::process::geteuid().as_raw();
-    // getpwuid needs a C library; the user of a system service is in the file.
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    uid == 0 || user_id(&users, "hasherd") == Some(uid)
-}
-
-/// The number of a user in the text of `/etc/passwd`.
-fn user_id(users: &str, name: &str) -> Option<u32> {
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-    })
+    uid == 0 || Accounts::of_system().user("hasherd") == Some(uid)
 }
 
 /// What a person can do about it.
@@ -229,13 +284,5 @@ mod tests {
             "{of_system}"
         );
         assert!(!of_system.contains("as user hasherd"), "{of_system}");
-    }
-
-    #[test]
-    fn a_user_is_found_by_name_in_the_password_file() {
-        let users = "root:x:0:0::/:/bin/sh\nhasherd:x:977:977::/:/usr/sbin/nologin\n";
-        assert_eq!(user_id(users, "hasherd"), Some(977));
-        assert_eq!(user_id(users, "hasher"), None);
-        assert_eq!(user_id("hasherd:x", "hasherd"), None);
     }
 }

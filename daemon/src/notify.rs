@@ -106,7 +106,7 @@ pub(crate) async fn feed_watchdog(watchdog: &Watchdog, hub: &Hub) {
 /// Tells systemd that the socket can be used, and the state of the devices from
 /// now on, for as long as it is polled.
 pub(crate) async fn publish_status(hub: &Hub) {
-    send(&[NotifyState::Ready]);
+    ready();
     let mut inventory = hub.watch_inventory();
     inventory.mark_changed();
     while inventory.changed().await.is_ok() {
@@ -119,6 +119,19 @@ pub(crate) async fn publish_status(hub: &Hub) {
         send(&[NotifyState::Status(&text)]);
         tokio::time::sleep(STATUS_INTERVAL).await;
     }
+}
+
+/// Tells systemd that the settings are read anew; [`ready`] must follow.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => debug!(%error, "cannot tell systemd the time of a reload"),
+    }
+}
+
+/// Tells systemd that the daemon serves, for the first time or again.
+pub(crate) fn ready() {
+    send(&[NotifyState::Ready]);
 }
 
 /// Tells systemd that the daemon is about to end.

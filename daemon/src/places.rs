@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::core::{SESSIONS_MAX, USER_SESSIONS_MAX};
+use crate::core::Limits;
 
 /// Connections of each user; one entry for those whose user is unknown.
 type ByUser = HashMap<Option<u32>, usize>;
@@ -27,11 +27,11 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
     /// All are taken.
-    #[error("hasherd serves {SESSIONS_MAX} clients at once")]
-    All,
+    #[error("hasherd serves {0} clients at once")]
+    All(usize),
     /// This user has as many as one may have.
-    #[error("hasherd serves {USER_SESSIONS_MAX} clients of one user at once")]
-    OfUser,
+    #[error("hasherd serves {0} clients of one user at once")]
+    OfUser(usize),
 }
 
 impl Places {
@@ -39,17 +39,18 @@ impl Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one connection of `user`.
+    /// A place for one connection of `user`, within the limits of now.
     ///
     /// # Errors
     /// [`Full`] says which bound is reached.
-    pub(crate) fn take(&self, user: Option<u32>) -> Result<Place, Full> {
+    pub(crate) fn take(&self, user: Option<u32>, limits: &Limits) -> Result<Place, Full> {
         let mut by_user = self.lock();
-        if by_user.get(&user).is_some_and(|n| *n >= USER_SESSIONS_MAX) {
-            return Err(Full::OfUser);
+        let of_user = limits.quota(user).sessions;
+        if by_user.get(&user).copied().unwrap_or_default() >= of_user {
+            return Err(Full::OfUser(of_user));
         }
-        if by_user.values().sum::<usize>() >= SESSIONS_MAX {
-            return Err(Full::All);
+        if by_user.values().sum::<usize>() >= limits.sessions {
+            return Err(Full::All(limits.sessions));
         }
         *by_user.entry(user).or_default() += 1;
         let places = self.clone();
@@ -72,28 +73,43 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{Quota, SESSIONS_MAX};
 
     #[test]
     fn one_user_leaves_places_to_the_others() {
-        let places = Places::default();
-        let take = |user| places.take(Some(user));
+        let (places, mut limits) = (Places::default(), Limits::default());
+        let take = |user| places.take(Some(user), &limits);
         let mut greedy: Vec<Place> = std::iter::from_fn(|| take(1).ok()).collect();
-        assert_eq!(greedy.len(), USER_SESSIONS_MAX);
-        assert_eq!(take(1).unwrap_err(), Full::OfUser);
+        assert_eq!(greedy.len(), 16);
+        assert_eq!(take(1).unwrap_err(), Full::OfUser(16));
         drop(take(2).unwrap());
         greedy.pop();
         greedy.push(take(1).unwrap());
-        assert_eq!(take(1).unwrap_err(), Full::OfUser);
+        assert_eq!(take(1).unwrap_err(), Full::OfUser(16));
+        // A quota of its own, and one below what is taken already.
+        let with = |sessions| Quota {
+            sessions,
+            ..Quota::DEFAULT
+        };
+        limits.users.insert(1, with(17));
+        limits.users.insert(2, with(0));
+        greedy.push(places.take(Some(1), &limits).unwrap());
+        limits.users.insert(1, with(3));
+        let refused = places.take(Some(1), &limits).unwrap_err();
+        assert_eq!(refused, Full::OfUser(3));
+        assert!(places.take(Some(2), &limits).is_err());
     }
 
     #[test]
     fn places_are_bounded_in_all_and_leave_no_trace() {
-        let places = Places::default();
+        let (places, mut limits) = (Places::default(), Limits::default());
         let all: Vec<Place> = (0..)
-            .map_while(|user| places.take(Some(user)).ok())
+            .map_while(|user| places.take(Some(user), &limits).ok())
             .collect();
         assert_eq!(all.len(), SESSIONS_MAX);
-        assert_eq!(places.take(None).unwrap_err(), Full::All);
+        assert_eq!(places.take(None, &limits).unwrap_err(), Full::All(64));
+        limits.sessions = 5;
+        assert_eq!(places.take(None, &limits).unwrap_err(), Full::All(5));
         drop(all);
         assert!(places.lock().is_empty());
     }

@@ -28,9 +28,7 @@ use tracing::{debug, error, info};
 use self::digesting::{Digested, join};
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
-use crate::core::{
-    Answer, Credits, DEADLINE_DEFAULT, DEADLINE_MAX, JobError, SESSION_CREDITS, SessionId,
-};
+use crate::core::{Answer, Credits, JobError, SessionId, Terms};
 use crate::digest::Stream;
 use crate::error_text::one_line;
 use crate::hub::Hub;
@@ -118,17 +116,15 @@ impl<S> Drop for Session<S> {
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
     fn open(link: Link<S>, peer: Peer, hub: Arc<Hub>, hello: &Hello, version: Version) -> Self {
-        let credits = Credits::new(SESSION_CREDITS);
-        let (id, answers) = hub.open_session(SessionReport {
+        let (id, terms, answers) = hub.open_session(SessionReport {
             // They would double in the status document, whose size is bounded.
             name: hello.name.replace(['"', '\\'], "'"),
             uid: peer.uid,
             pid: peer.pid,
             protocol: version.to_string(),
-            credits: SESSION_CREDITS,
-            credits_free: credits.free(),
             ..SessionReport::default()
         });
+        let credits = Credits::new(terms.credits);
         let subscription = Subscription::new(hub.watch_inventory());
         let name = &*hello.name;
         debug!(session = id.0, name, uid = peer.uid, pid = peer.pid, %version, "session opened");
@@ -144,11 +140,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             digesting: None,
             subscription,
         };
-        session.link.push(&Frame::Welcome(session.welcome()));
+        session.link.push(&Frame::Welcome(session.welcome(terms)));
         session
     }
 
-    fn welcome(&self) -> Welcome {
+    fn welcome(&self, terms: Terms) -> Welcome {
         let mut features = Features::default();
         if self.version >= Version::V1_1 {
             features = features.and(Features::ROLLS).and(Features::DIGEST_STREAM);
@@ -158,14 +154,14 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
         Welcome {
             version: self.version,
-            credits: SESSION_CREDITS,
+            credits: terms.credits,
             limits: Limits {
                 frame_bytes: MAX_FRAME_BYTES as u32,
                 jobs: MAX_JOBS as u16,
                 messages: MAX_MESSAGES as u16,
                 chunk_bytes: MAX_CHUNK_BYTES as u16,
-                deadline_default_ms: DEADLINE_DEFAULT.as_millis() as u32,
-                deadline_max_ms: DEADLINE_MAX.as_millis() as u32,
+                deadline_default_ms: terms.deadline_default.as_millis() as u32,
+                deadline_max_ms: terms.deadline_max.as_millis() as u32,
             },
             features,
             daemon: env!("CARGO_PKG_VERSION").into(),

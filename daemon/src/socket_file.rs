@@ -58,17 +58,26 @@ impl SocketFile {
     ///
     /// # Errors
     /// [`ListenError`] names what is in the way.
-    pub(crate) fn bind(path: &Path, mode: u32) -> Result<(UnixListener, Self), ListenError> {
+    pub(crate) fn bind(
+        path: &Path,
+        mode: u32,
+        group: Option<u32>,
+    ) -> Result<(UnixListener, Self), ListenError> {
         let lock = LockFile::take(path)?;
         remove_stale(path)?;
-        let (socket, file) = Self::bind_deaf(path, mode, lock)?;
+        let (socket, file) = Self::bind_deaf(path, mode, group, lock)?;
         rustix::net::listen(&socket, BACKLOG)
             .map_err(|error| refused("listen on", path)(error.into()))?;
         Ok((UnixListener::from(socket), file))
     }
 
     /// Binds `path` without listening: until the file has its mode nobody may connect.
-    fn bind_deaf(path: &Path, mode: u32, lock: LockFile) -> Result<(OwnedFd, Self), ListenError> {
+    fn bind_deaf(
+        path: &Path,
+        mode: u32,
+        group: Option<u32>,
+        lock: LockFile,
+    ) -> Result<(OwnedFd, Self), ListenError> {
         let bound = || {
             let address = SocketAddrUnix::new(path)?;
             let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
@@ -82,6 +91,10 @@ impl SocketFile {
             node,
             _lock: lock,
         };
+        if group.is_some() {
+            std::os::unix::fs::lchown(path, None, group)
+                .map_err(refused("set the group of", path))?;
+        }
         std::fs::set_permissions(path, Permissions::from_mode(mode))
             .map_err(refused("set the mode of", path))?;
         Ok((socket, file))
@@ -185,7 +198,7 @@ mod tests {
     fn nobody_can_connect_before_the_file_has_its_mode() {
         let (_folder, path) = folder();
         let lock = LockFile::take(&path).unwrap();
-        let (socket, _file) = SocketFile::bind_deaf(&path, MODE, lock).unwrap();
+        let (socket, _file) = SocketFile::bind_deaf(&path, MODE, None, lock).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, MODE);
         let error = UnixStream::connect(&path).unwrap_err();
@@ -203,7 +216,7 @@ mod tests {
             let (start, bound) = (Barrier::new(DAEMONS), Barrier::new(DAEMONS));
             let start_one = || {
                 start.wait();
-                let file = SocketFile::bind(&path, MODE);
+                let file = SocketFile::bind(&path, MODE, None);
                 bound.wait(); // so that none begins when another has ended
                 if file.is_ok() {
                     UnixStream::connect(&path).unwrap();
@@ -226,7 +239,7 @@ mod tests {
     #[test]
     fn a_daemon_that_ends_leaves_the_socket_of_its_successor() {
         let (_folder, path) = folder();
-        let (_listener, file) = SocketFile::bind(&path, MODE).unwrap();
+        let (_listener, file) = SocketFile::bind(&path, MODE, None).unwrap();
         std::fs::remove_file(&path).unwrap();
         let _successor = UnixListener::bind(&path).unwrap();
         drop(file);
@@ -238,9 +251,9 @@ mod tests {
         let (_folder, path) = folder();
         std::fs::write(path.with_extension("sock.lock"), "").unwrap();
         leave_stale(&path);
-        let (_listener, file) = SocketFile::bind(&path, MODE).unwrap();
+        let (_listener, file) = SocketFile::bind(&path, MODE, None).unwrap();
         assert!(matches!(
-            SocketFile::bind(&path, MODE),
+            SocketFile::bind(&path, MODE, None),
             Err(ListenError::InUse(_))
         ));
         drop(file);

@@ -43,7 +43,8 @@ impl Daemon {
         Self::start_with(devices)
     }
 
-    /// Starts a daemon with these arguments besides `--socket`.
+    /// Starts a daemon with these arguments besides `--socket`; without a `--config=` it
+    /// has the default configuration.
     ///
     /// # Panics
     /// When it does not get ready.
@@ -75,6 +76,7 @@ impl Daemon {
         let mut child = Command::new(program("hasherd"))
             .arg("--socket")
             .arg(self.socket())
+            .args(self.config())
             .args(&self.arguments)
             .env_remove("HASHER_SOCKET")
             .env("NOTIFY_SOCKET", &notify)
@@ -93,6 +95,15 @@ impl Daemon {
         });
         self.run = Some(Run { pid, ended });
         self.wait_until_ready(&notes).expect("hasherd gets ready");
+    }
+
+    /// As root it would read what this computer's own daemon reads.
+    fn config(&self) -> &[&str] {
+        let is_own = |argument: &String| argument.starts_with("--config=");
+        match self.arguments.iter().any(is_own) {
+            true => &[],
+            false => &["--config=/dev/null"],
+        }
     }
 
     fn wait_until_ready(&mut self, notes: &UnixDatagram) -> io::Result<()> {

@@ -95,6 +95,8 @@ impl PrivateDaemon {
             .arg("--exit-on-stdin-eof")
             .arg("--socket")
             .arg(&socket)
+            // As root it would read what the system's daemon reads.
+            .args(["--config", "/dev/null"])
             .args(["--device", device])
             // What a service manager may have left for us is not for our child.
             .env_remove("NOTIFY_SOCKET")

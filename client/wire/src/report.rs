@@ -275,7 +275,8 @@ pub struct SettingReport {
     pub key: String,
     /// Its value, written as in the file.
     pub value: String,
-    /// Where it comes from: `default`, `file:LINE` or `command line`.
+    /// Where it comes from: `default`, `FILE:LINE`, `command line` or `environment`;
+    /// `, until a restart` follows when the file says otherwise by now.
     pub origin: String,
 }
 

@@ -1,28 +1,35 @@
-//! Every bound of the daemon's rules, each with its reason.
+//! Every bound of the daemon's rules, each with its reason: fixed ones, and those that an
+//! administrator may change.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Jobs, digest batches and digest streams one session may have unanswered: one
-/// full Search frame. An answer holds up to 10 KiB, so the answers of a client
-/// that does not read stay below 3 MiB.
-pub(crate) const SESSION_CREDITS: u16 = hasher_wire::MAX_JOBS as u16;
+use hasher_wire::Priority;
 
-/// Sessions at once. With the answers of [`SESSION_CREDITS`] this bounds the
-/// daemon's memory; a machine has far fewer programs that hash.
+/// Jobs, digest batches and digest streams one session may have unanswered, unless it is
+/// configured to fewer: one full Search frame. An answer holds up to 10 KiB, so the
+/// answers of a client that does not read stay below 3 MiB.
+pub(crate) const SESSION_CREDITS_MAX: u16 = hasher_wire::MAX_JOBS as u16;
+
+/// Sessions at once, unless it is configured to fewer. With the answers of
+/// [`SESSION_CREDITS_MAX`] this bounds the daemon's memory; a machine has far fewer
+/// programs that hash.
 pub(crate) const SESSIONS_MAX: usize = 64;
 
-/// Sessions of one user at once: more programs than anyone runs side by side, and a
-/// quarter of all, so that no user can lock the others out alone.
-pub(crate) const USER_SESSIONS_MAX: usize = 16;
+/// Sessions of one user at once, unless configured otherwise: more programs than anyone
+/// runs side by side, and a quarter of all, so that no user can lock the others out alone.
+const USER_SESSIONS: usize = SESSIONS_MAX / 4;
 
 /// Devices at once; an answer can name as many.
 pub(crate) const DEVICES_MAX: usize = hasher_wire::MAX_COMPUTED_BY;
 
-/// Deadline of a job that names none: long enough for thousands of works.
-pub(crate) const DEADLINE_DEFAULT: Duration = Duration::from_secs(600);
+/// Deadline of a job that names none, unless configured otherwise: long enough for
+/// thousands of works.
+const DEADLINE_DEFAULT: Duration = Duration::from_secs(600);
 
-/// Longest deadline: a whole nonce range on a slow CPU takes hours, not days.
-pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest deadline, unless it is configured to less: a whole nonce range on a slow CPU
+/// takes hours, not days.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long jobs wait for a device to come (back): a board that is plugged in
 /// again or re-initialised is ready within a few seconds (source: the boot loader
@@ -43,6 +50,77 @@ pub(crate) const TIMED_WORKS_MAX: usize = 16;
 /// the next attempt is under way before a miss is known; more would be wasted
 /// whenever the first attempt succeeds.
 pub(crate) const SPECULATIVE_WORKS: u32 = 1;
+
+/// What clients may have, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Connections at once; at most [`SESSIONS_MAX`].
+    pub(crate) sessions: usize,
+    /// Users about whom nothing is said.
+    pub(crate) others: Quota,
+    /// The others, by number.
+    pub(crate) users: BTreeMap<u32, Quota>,
+}
+
+/// What one user may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// Connections at once.
+    pub(crate) sessions: usize,
+    /// Search jobs that wait or are worked on, of all the user's sessions.
+    pub(crate) jobs: usize,
+    /// The user's share of the devices is so many times that of a user with 1; at
+    /// least 1.
+    pub(crate) weight: u16,
+    /// Highest priority of a job.
+    pub(crate) priority_max: Priority,
+    /// What each session is promised.
+    pub(crate) terms: Terms,
+}
+
+/// What a session is promised when it opens; a later change does not touch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Requests that may be unanswered; at most [`SESSION_CREDITS_MAX`].
+    pub(crate) credits: u16,
+    /// Deadline of a job that names none.
+    pub(crate) deadline_default: Duration,
+    /// Longest deadline.
+    pub(crate) deadline_max: Duration,
+}
+
+impl Quota {
+    /// Of a user about whom nothing is said, by a daemon to which nothing is said.
+    pub(crate) const DEFAULT: Self = Self {
+        sessions: USER_SESSIONS,
+        jobs: USER_SESSIONS * SESSION_CREDITS_MAX as usize,
+        weight: 1,
+        priority_max: Priority::Interactive,
+        terms: Terms {
+            credits: SESSION_CREDITS_MAX,
+            deadline_default: DEADLINE_DEFAULT,
+            deadline_max: DEADLINE_MAX,
+        },
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: SESSIONS_MAX,
+            others: Quota::DEFAULT,
+            users: BTreeMap::new(),
+        }
+    }
+}
+
+impl Limits {
+    /// What this user may have; nothing when the kernel did not tell who it is.
+    pub(crate) fn quota(&self, user: Option<u32>) -> &Quota {
+        user.and_then(|user| self.users.get(&user))
+            .unwrap_or(&self.others)
+    }
+}
 
 /// How many more jobs a session may have in the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +150,11 @@ impl Credits {
     pub(crate) fn give_back(&mut self) {
         assert!(self.free < self.total, "a credit is given back once");
         self.free += 1;
+    }
+
+    /// All of them, free or in use.
+    pub(crate) const fn total(self) -> u16 {
+        self.total
     }
 
     /// Credits that are free now.

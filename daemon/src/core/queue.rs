@@ -36,9 +36,11 @@ pub(crate) enum Offer<T> {
     Take {
         work: T,
         next: Next,
-        /// Sessions among which the user divides one session's share: at least 1, at
-        /// most [`SESSIONS_MAX`](super::SESSIONS_MAX).
+        /// Sessions among which the user divides one share: at least 1, at most
+        /// [`SESSIONS_MAX`](super::SESSIONS_MAX).
         sharers: u64,
+        /// How many times the share of others the user's is; at least 1.
+        weight: u16,
     },
 }
 
@@ -87,14 +89,25 @@ pub(crate) struct FairQueue {
     now: u64,
 }
 
-/// What one work costs: in inverse proportion to the weights 8, 2 and 1.
-const fn cost(priority: Priority) -> u64 {
-    match priority {
+/// What one work costs: in inverse proportion to the weights 8, 2 and 1 of the
+/// priorities, and to the weight of the user. The unit can be divided by every weight up
+/// to 10 and leaves at most 0.4 % to rounding up to 100; a lane's pass overflows after
+/// more than 2^40 works.
+const fn cost(priority: Priority, sharers: u64, weight: u16) -> u64 {
+    let by_priority = match priority {
         Priority::Interactive => 1,
         Priority::Batch => 4,
         Priority::Background => 8,
+    };
+    let cost = by_priority * sharers * COST_UNIT;
+    if weight == 0 {
+        cost
+    } else {
+        cost / weight as u64
     }
 }
+
+const COST_UNIT: u64 = 25_200;
 
 impl FairQueue {
     /// Queues a job behind its lane's others.
@@ -167,12 +180,13 @@ impl FairQueue {
                 if waiting.never & device.0 != 0 {
                     continue;
                 }
-                let (work, next, sharers) = match ask(waiting.job) {
+                let (work, next, cost) = match ask(waiting.job) {
                     Offer::Take {
                         work,
                         next,
                         sharers,
-                    } => (work, next, sharers),
+                        weight,
+                    } => (work, next, cost(id.priority, sharers, weight)),
                     Offer::Pass => continue,
                     Offer::Never => {
                         waiting.never |= device.0;
@@ -186,7 +200,6 @@ impl FairQueue {
                         lane.jobs.push_back(job);
                     }
                 }
-                let cost = cost(id.priority) * sharers;
                 served = Some((pass, id, cost, work));
                 break 'lanes;
             }
@@ -228,6 +241,7 @@ mod tests {
             work,
             next,
             sharers: 1,
+            weight: 1,
         }
     }
 
@@ -246,6 +260,26 @@ mod tests {
             counts[take(&mut queue, Next::Back).unwrap() as usize] += 1;
         }
         assert_eq!((counts[8], counts[2], counts[1]), (800, 200, 100));
+    }
+
+    #[test]
+    fn shares_follow_the_weights_of_users() {
+        let mut queue = FairQueue::default();
+        for session in [1, 10, 97] {
+            queue.push_back(lane(session, Priority::Batch), JobId(session));
+        }
+        let mut counts = [0; 98];
+        for _ in 0..10_800 {
+            let taken = queue.pull(DeviceBit::default(), |job| Offer::Take {
+                work: job.0,
+                next: Next::Back,
+                sharers: 1,
+                weight: job.0 as u16,
+            });
+            counts[taken.unwrap() as usize] += 1;
+        }
+        assert_eq!((counts[1], counts[10]), (100, 1000));
+        assert_eq!(counts[97], 9700);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod works;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hasher_driver::{Sweep, WorkTag};
@@ -10,7 +11,7 @@ use hasher_wire::{ComputedBy, JobRequest, RequestId, TotalsReport};
 use hasher_work::{SearchResult, Work};
 
 use super::job::{Job, Piece};
-use super::limits::DEVICE_GRACE;
+use super::limits::{DEVICE_GRACE, Limits};
 use super::queue::{DeviceBit, FairQueue, JobId, LaneId, SessionId};
 use super::recent::{self, Recent};
 use super::status::JobError;
@@ -111,6 +112,7 @@ enum Presence {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Scheduler {
+    limits: Arc<Limits>,
     sessions: HashMap<SessionId, Session>,
     jobs: HashMap<JobId, JobEntry>,
     works: HashMap<WorkTag, WorkEntry>,
@@ -129,9 +131,10 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Without sessions and devices.
+    /// Without sessions and devices, and with the default limits.
     pub(crate) fn new() -> Self {
         Self {
+            limits: Arc::default(),
             sessions: HashMap::new(),
             jobs: HashMap::new(),
             works: HashMap::new(),
@@ -146,6 +149,17 @@ impl Scheduler {
             recent_works: Recent::of_a_minute(),
             totals: TotalsReport::default(),
         }
+    }
+
+    /// What clients may have.
+    pub(crate) const fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Changes what clients may have from now on. Jobs and sessions that are there stay,
+    /// even if they are more.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = Arc::new(limits);
     }
 
     fn next_id(&mut self) -> u64 {
@@ -215,6 +229,11 @@ impl Scheduler {
             return Err(JobError::NoDevice);
         }
         let id = JobId(self.next_id());
+        let user = self.sessions.get(&session_id).and_then(|s| s.user);
+        let quota = *self.limits.quota(user);
+        if self.jobs_of(user) >= quota.jobs {
+            return Err(JobError::UserBusy(quota.jobs));
+        }
         let session = self
             .sessions
             .get_mut(&session_id)
@@ -227,7 +246,8 @@ impl Scheduler {
         self.totals.jobs_accepted += 1;
         let lane = LaneId {
             session: session_id,
-            priority: request.priority,
+            // The highest priority is the least value.
+            priority: request.priority.max(quota.priority_max),
         };
         let entry = JobEntry {
             job: Job::new(request.job),
@@ -245,6 +265,16 @@ impl Scheduler {
         self.queue.push_back(lane, id);
         self.has_news_for_devices = true;
         Ok(())
+    }
+
+    /// Live jobs of a user, or of those whose user is unknown. At most
+    /// [`SESSIONS_MAX`](super::SESSIONS_MAX) sessions are looked at.
+    fn jobs_of(&self, user: Option<u32>) -> usize {
+        let sessions = self.sessions.values();
+        sessions
+            .filter(|session| session.user == user)
+            .map(|session| session.jobs.len())
+            .sum()
     }
 
     /// The client gives up one job of a request, or all.

@@ -27,6 +27,9 @@ pub(crate) enum JobError {
     /// More unanswered requests than credits.
     #[error("all {0} credits are in use")]
     Busy(u16),
+    /// The user's sessions have as many jobs as the user may have.
+    #[error("you have {0} search jobs unanswered, as many as a user may have")]
+    UserBusy(usize),
     /// The deadline passed.
     #[error("no answer within {0} ms")]
     Deadline(u128),
@@ -59,7 +62,7 @@ impl JobError {
             Self::Unsupported(_) | Self::NoDocument(_) => Status::Unsupported,
             Self::Cancelled => Status::Cancelled,
             Self::NotRunnable => Status::NotRunnable,
-            Self::Busy(_) => Status::Busy,
+            Self::Busy(_) | Self::UserBusy(_) => Status::Busy,
             Self::Deadline(_) | Self::DeadlinePaused { .. } => Status::Deadline,
             Self::ShuttingDown => Status::ShuttingDown,
             Self::NoDevice => Status::NoDevice,

@@ -460,6 +460,87 @@ fn a_user_gains_nothing_by_opening_more_sessions() {
     assert_eq!(works(idle), 0);
 }
 
+/// Limits that say something about user 1 only.
+fn limits_of_user_1(quota: Quota) -> Limits {
+    Limits {
+        users: [(1, quota)].into(),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_user_with_more_weight_gets_so_much_more() {
+    let mut scheduler = Scheduler::new();
+    let mut device = Fake::new("sim-s3-0", TIMER);
+    device.attach(&mut scheduler);
+    let sessions = [1, 1, 2].map(|user| {
+        let session = scheduler.open_session(Some(user));
+        let job = endless(Priority::Batch);
+        let address = (RequestId(1), 0);
+        scheduler
+            .submit(session, address, &job, Duration::ZERO, LONG)
+            .unwrap();
+        session
+    });
+    let mut works = |weight| {
+        let quota = Quota {
+            weight,
+            ..Quota::DEFAULT
+        };
+        scheduler.set_limits(limits_of_user_1(quota));
+        let before = sessions.map(|session| scheduler.session_counters(session).works);
+        for _ in 0..4000 {
+            assert_eq!(device.pull(&mut scheduler, 1), 1);
+            scheduler.done(device.works.remove(0).tag, WorkEnd::Timer);
+        }
+        let after = sessions.map(|session| scheduler.session_counters(session).works);
+        [0, 1, 2].map(|at| (after[at] - before[at] + 5) / 10 * 10)
+    };
+    assert_eq!(works(1), [1000, 1000, 2000]);
+    assert_eq!(
+        works(3),
+        [1500, 1500, 1000],
+        "at once, and shared by its sessions"
+    );
+}
+
+#[test]
+fn a_user_has_so_many_jobs_over_all_sessions_and_no_higher_a_priority() {
+    let mut scheduler = Scheduler::new();
+    let mut device = Fake::new("sim-s3-0", TIMER);
+    device.attach(&mut scheduler);
+    scheduler.set_limits(limits_of_user_1(Quota {
+        jobs: 2,
+        priority_max: Priority::Background,
+        ..Quota::DEFAULT
+    }));
+    let sessions = [1, 1, 2].map(|user| scheduler.open_session(Some(user)));
+    let mut number = 0;
+    let mut submit = |scheduler: &mut Scheduler, session| {
+        number += 1;
+        let address = (RequestId(number), 0);
+        let job = endless(Priority::Interactive);
+        scheduler.submit(session, address, &job, Duration::ZERO, LONG)
+    };
+    submit(&mut scheduler, sessions[0]).unwrap();
+    submit(&mut scheduler, sessions[1]).unwrap();
+    let refused = submit(&mut scheduler, sessions[0]).unwrap_err();
+    assert_eq!(refused, JobError::UserBusy(2));
+    assert!(refused.status().is_retryable());
+    submit(&mut scheduler, sessions[2]).unwrap();
+    for _ in 0..1700 {
+        assert_eq!(device.pull(&mut scheduler, 1), 1);
+        scheduler.done(device.works.remove(0).tag, WorkEnd::Timer);
+    }
+    let works = sessions.map(|session| scheduler.session_counters(session).works);
+    assert!((1500..=1520).contains(&works[2]), "8 to 1: {works:?}");
+    // A job that ends makes room, and more are allowed at once.
+    scheduler.cancel(sessions[0], RequestId(1), None);
+    submit(&mut scheduler, sessions[0]).unwrap();
+    scheduler.set_limits(Limits::default());
+    submit(&mut scheduler, sessions[0]).unwrap();
+}
+
 #[test]
 fn jobs_wait_for_a_device_through_the_grace_time_and_then_fail() {
     let mut scheduler = Scheduler::new();

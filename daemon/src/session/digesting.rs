@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 
 use super::{End, Open, Session};
-use crate::core::{JobError, SESSION_CREDITS};
+use crate::core::JobError;
 use crate::digest::{self, Stream};
 
 /// What a helper thread brings back.
@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     fn admit(&mut self, request: RequestId) -> bool {
         let admitted = self.credits.take();
         if !admitted {
-            self.refuse(request, &JobError::Busy(SESSION_CREDITS));
+            self.refuse(request, &JobError::Busy(self.credits.total()));
         }
         admitted
     }

@@ -120,8 +120,10 @@ impl Scheduler {
                 } else {
                     Next::Leave
                 };
+                let user = self.sessions.get(&entry.lane.session).and_then(|s| s.user);
                 Offer::Take {
-                    sharers: sharers(&self.sessions, entry.lane.session),
+                    sharers: sharers(&self.sessions, user),
+                    weight: self.limits.quota(user).weight,
                     work: (id, entry.lane.session, piece, work),
                     next,
                 }
@@ -270,10 +272,9 @@ impl Scheduler {
     }
 }
 
-/// Sessions of a session's user, itself included, that want works now. At most
+/// Sessions of a user that want works now. At most
 /// [`SESSIONS_MAX`](crate::core::SESSIONS_MAX) are looked at.
-fn sharers(sessions: &HashMap<SessionId, Session>, id: SessionId) -> u64 {
-    let user = sessions.get(&id).and_then(|session| session.user);
+fn sharers(sessions: &HashMap<SessionId, Session>, user: Option<u32>) -> u64 {
     let wanting = sessions
         .values()
         .filter(|session| session.user == user && !session.jobs.is_empty());

@@ -1,0 +1,53 @@
+//! Where the log goes: to the journal with fields, or to standard error as text.
+//!
+//! Owns the filter, which a reload may change. The program starts it once; everything
+//! else only logs.
+
+mod journal;
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use self::journal::Journal;
+
+/// The filter of the log, as long as the process runs.
+#[derive(Debug, Clone)]
+pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// Logs what passes this filter from now on. One that cannot be read changes nothing;
+    /// the configuration has checked it.
+    pub fn set(&self, filter: &str) {
+        if let Ok(filter) = EnvFilter::try_new(filter) {
+            let _ = self.0.reload(filter);
+        }
+    }
+}
+
+/// Starts the log of this process with a filter that the configuration has checked; once.
+///
+/// It goes to the journal if standard error does, and else to standard error.
+pub fn start(filter: &str) -> LogFilter {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    match Journal::of_standard_error() {
+        Some(journal) => registry.with(journal).init(),
+        None => {
+            let text = fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(io::stderr().is_terminal())
+                .with_target(false);
+            // A journal that cannot be reached directly adds the time all the same.
+            if std::env::var_os("JOURNAL_STREAM").is_some() {
+                registry.with(text.without_time()).init();
+            } else {
+                registry.with(text).init();
+            }
+        }
+    }
+    LogFilter(handle)
+}
