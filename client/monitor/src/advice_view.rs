@@ -39,7 +39,7 @@ impl AdviceView {
 
 /// A boxed list of commands, each with a button that copies it.
 pub fn commands(commands: &[Command]) -> adw::Clamp {
-    let list = gtk::ListBox::new();
+    let list: gtk::ListBox = accessible::named("Commands that help");
     list.set_selection_mode(gtk::SelectionMode::None);
     list.add_css_class("boxed-list");
     for command in commands {

@@ -128,7 +128,7 @@ impl ClassifyPage {
                     page.clear_answer();
                 }
                 Ok(Ok(OpenedFile::Picture(picture))) => page.take_picture(picture),
-                Ok(Err(error)) => page.complain(&error_chain(&error)),
+                Ok(Err(error)) => page.complain(&error.for_people()),
                 Err(_) => page.complain("Cannot read the file: the app failed inside"),
             }
         });
@@ -146,7 +146,7 @@ impl ClassifyPage {
         inner.work.set_active(true);
         inner.work_row.add_suffix(&inner.work);
         inner.work_row.set_activatable_widget(Some(&inner.work));
-        let group = adw::PreferencesGroup::new();
+        let group = adw::PreferencesGroup::builder().title("Model").build();
         group.add(&inner.model_row);
         group.add(&inner.work_row);
 
@@ -158,6 +158,7 @@ impl ClassifyPage {
             .column_spacing(18)
             .row_spacing(18)
             .build();
+        cards.set_vexpand(false);
         cards.append(&flow_child(&self.picture_card()));
         inner.answer.widget().add_css_class("card");
         inner.answer.widget().add_css_class("panel");
@@ -444,15 +445,4 @@ fn flow_child(card: &impl IsA<gtk::Widget>) -> gtk::FlowBoxChild {
         .child(card)
         .focusable(false)
         .build()
-}
-
-/// An error and what caused it, in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    line
 }

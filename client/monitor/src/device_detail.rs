@@ -69,7 +69,7 @@ impl DeviceDetail {
             notice_remedy,
             hash_rate: ChartArea::new("Hash rate"),
             temperature: ChartArea::new("Temperature"),
-            facts: FactList::new(""),
+            facts: FactList::new("Details"),
         };
         detail.arrange();
         detail

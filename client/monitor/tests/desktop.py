@@ -14,6 +14,8 @@ import time
 # Bound of every wait, in seconds. A window of GTK without a graphics card takes
 # about two seconds to appear on a loaded machine.
 PATIENCE = 40
+# Icons and desktop entry of the app.
+DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 
 
 def wait_for(what, condition, patience=PATIENCE):
@@ -40,6 +42,8 @@ class Desktop:
             "HOME": str(self.path),
             "XDG_RUNTIME_DIR": str(self.path / "run"),
             "LANG": "C.UTF-8",
+            # The app's own icon and entry, as if it were installed.
+            "XDG_DATA_DIRS": f"{DATA}:/usr/local/share:/usr/share",
             # Without a graphics card, and the same on every machine.
             "GDK_BACKEND": "x11",
             "GSK_RENDERER": "cairo",
@@ -54,7 +58,7 @@ class Desktop:
         settings.write_text("[Settings]\ngtk-font-name=Cantarell 11\n")
         read, write = os.pipe()
         self.start(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp"],
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"],
             pass_fds=[write])
         os.close(write)
         with os.fdopen(read) as pipe:

@@ -5,7 +5,6 @@
 //! what. It blocks its thread; the window calls it on one of its own. Nothing here
 //! makes the network faster: devices only find the anchors' nonces.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -102,18 +101,14 @@ pub enum ClassifyError {
 impl ClassifyError {
     /// The error and what caused it, in one line, with the remedy if one is known.
     pub fn for_people(&self) -> String {
-        let mut line = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            line.push_str(&format!(": {error}"));
-            source = error.source();
+        let sentence = text::sentence(self);
+        match self {
+            Self::Client(error) => match error.hint() {
+                Some(hint) => format!("{sentence}. {}", text::capitalised(&hint)),
+                None => sentence,
+            },
+            _ => sentence,
         }
-        if let Self::Client(error) = self
-            && let Some(hint) = error.hint()
-        {
-            line.push_str(&format!(". {}", text::capitalised(&hint)));
-        }
-        text::capitalised(&line)
     }
 }
 

@@ -72,6 +72,13 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The error and what caused it, in one line.
+    pub fn for_people(&self) -> String {
+        text::sentence(self)
+    }
+}
+
 impl OpenedFile {
     /// Reads a file. Blocks for as long as the disk does.
     ///
@@ -216,6 +223,10 @@ pub(crate) mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = OpenedFile::open(Path::new("/nowhere/digits.hsh")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot read digits.hsh");
+        let text = error.for_people();
+        assert!(
+            text.starts_with("Cannot read digits.hsh: No such file"),
+            "{text}"
+        );
     }
 }

@@ -1,4 +1,6 @@
-//! Numbers as people read them.
+//! Numbers and errors as people read them.
+
+use std::error::Error;
 
 /// Keeps a number and its unit, or groups of digits, on one line.
 const THIN_SPACE: char = '\u{202f}';
@@ -47,17 +49,32 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {noun}", grouped(number))
 }
 
-/// A share of 0 to 1, in per cent; the smaller, the more decimals.
+/// A share of 0 to 1, in per cent; the nearer to an end, the more decimals, so that
+/// only what is nothing or all reads so.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    let decimals = if percent == 0.0 || percent >= 9.95 {
+    let decimals = if percent <= 0.0 || percent >= 100.0 {
         0
-    } else if percent >= 0.095 {
+    } else if percent < 0.095 {
+        2
+    } else if !(9.95..=99.0).contains(&percent) {
         1
     } else {
-        2
+        0
     };
-    format!("{percent:.decimals$} %")
+    let most = if percent < 100.0 { 99.9 } else { 100.0 };
+    format!("{:.decimals$} %", percent.min(most))
+}
+
+/// An error and what caused it as one sentence without a final stop.
+pub(crate) fn sentence(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    capitalised(&line)
 }
 
 /// A time in seconds, as short as it is useful.
@@ -136,7 +153,9 @@ mod tests {
         assert_eq!(percent(0.0), "0 %");
         assert_eq!(percent(0.0123), "1.2 %");
         assert_eq!(percent(0.0004), "0.04 %");
-        assert_eq!(percent(0.995), "100 %");
+        assert_eq!(percent(0.5), "50 %");
+        assert_eq!(percent(0.99999), "99.9 %");
+        assert_eq!(percent(1.0), "100 %");
         assert_eq!(seconds(0.0421), "42 ms");
         assert_eq!(seconds(12.34), "12.3 s");
     }
