@@ -53,7 +53,11 @@ const FORBIDDEN_BELOW: &[(&str, &[&str])] = &[
         &["tokio", "mio", "rayon", "serde_json", "hasher-wire"],
     ),
     ("hasher-train", &["tokio", "mio"]),
-    ("hasher-cli", &["nusb", "rusb", "udev", "zbus"]),
+    ("hasher-client", &["zbus", "nusb", "hasher-driver"]),
+    (
+        "hasher-cli",
+        &["nusb", "rusb", "udev", "hasher-driver", "zbus"],
+    ),
 ];
 
 /// Words that must not occur in a folder's sources, and why.

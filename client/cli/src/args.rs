@@ -11,7 +11,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::command::{Context, demo, digest, doctor, eval, predict, search, status, train, verify};
+use crate::command::{
+    Context, config, demo, devices, digest, doctor, eval, metrics, predict, search, sessions,
+    status, train, verify, watch,
+};
 use crate::error::{CliError, Exit};
 use crate::output::Output;
 
@@ -73,6 +76,11 @@ pub struct Cli {
 pub enum Command {
     Demo(demo::DemoArgs),
     Status(status::StatusArgs),
+    Devices(devices::DevicesArgs),
+    Sessions(sessions::SessionsArgs),
+    Watch(watch::WatchArgs),
+    Metrics(metrics::MetricsArgs),
+    Config(config::ConfigArgs),
     Doctor(doctor::DoctorArgs),
     Search(search::SearchArgs),
     Digest(digest::DigestArgs),
@@ -91,6 +99,11 @@ impl Command {
         match self {
             Self::Demo(args) => demo::run(args, context),
             Self::Status(args) => status::run(args, context),
+            Self::Devices(args) => devices::run(args, context),
+            Self::Sessions(args) => sessions::run(args, context),
+            Self::Watch(args) => watch::run(args, context),
+            Self::Metrics(args) => metrics::run(args, context),
+            Self::Config(args) => config::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Search(args) => search::run(args, context),
             Self::Digest(args) => digest::run(args, context),
@@ -141,7 +154,7 @@ pub fn parse() -> Result<Cli, Exit> {
 }
 
 /// Clap's complaint as one line, and where to read more as its hint.
-fn usage(complaint: &clap::Error, mut arguments: impl Iterator<Item = String>) -> CliError {
+fn usage(complaint: &clap::Error, arguments: impl Iterator<Item = String>) -> CliError {
     let text = complaint.to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
@@ -156,14 +169,25 @@ fn usage(complaint: &clap::Error, mut arguments: impl Iterator<Item = String>) -
         ContextValue::Strings(texts) => texts.first().cloned(),
         _ => None,
     });
-    let known = Cli::command();
-    let command = arguments
-        .find(|argument| known.find_subcommand(argument).is_some())
-        .map_or_else(|| "hasher".to_owned(), |name| format!("hasher {name}"));
+    let command = command_in(arguments);
     CliError::usage(paragraph).hint(match suggestion {
         Some(near) => format!("did you mean `{near}`? `{command} --help` lists everything"),
         None => format!("see `{command} --help`"),
     })
+}
+
+/// The command that the arguments begin to name, with its own commands: `hasher device
+/// pause`.
+fn command_in(arguments: impl Iterator<Item = String>) -> String {
+    let mut known = Cli::command();
+    let mut name = known.get_name().to_owned();
+    for argument in arguments {
+        if let Some(command) = known.find_subcommand(&argument) {
+            name = format!("{name} {argument}");
+            known = command.clone();
+        }
+    }
+    name
 }
 
 #[cfg(test)]
@@ -188,5 +212,7 @@ mod tests {
         let error = complaint("hasher --json verify");
         assert!(error.message.contains("required"), "{error}");
         assert_eq!(error.hint.as_deref(), Some("see `hasher verify --help`"));
+        let hint = complaint("hasher config shwo").hint.unwrap();
+        assert!(hint.contains("`hasher config --help`"), "{hint}");
     }
 }

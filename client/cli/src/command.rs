@@ -1,14 +1,19 @@
 //! The commands, one file each: options, the work, and how the answer reads.
 
+pub mod config;
 pub mod demo;
+pub mod devices;
 pub mod digest;
 pub mod doctor;
 pub mod eval;
+pub mod metrics;
 pub mod predict;
 pub mod search;
+pub mod sessions;
 pub mod status;
 pub mod train;
 pub mod verify;
+pub mod watch;
 
 use std::path::PathBuf;
 

@@ -38,17 +38,23 @@ pub fn connect(
     socket: Option<&Path>,
     deadline: Option<Duration>,
 ) -> Result<blocking::Client, CliError> {
-    let mut builder = ClientBuilder::default()
-        .name(NAME)
-        // A person waits.
-        .priority(Priority::Interactive);
-    if let Some(socket) = socket {
-        builder = builder.socket(socket);
-    }
+    let mut builder = builder(socket);
     if let Some(deadline) = deadline {
         builder = builder.deadline(deadline);
     }
     Ok(builder.connect_blocking()?)
+}
+
+/// The settings of every connection of this program.
+pub fn builder(socket: Option<&Path>) -> ClientBuilder {
+    let builder = ClientBuilder::default()
+        .name(NAME)
+        // A person waits.
+        .priority(Priority::Interactive);
+    match socket {
+        Some(socket) => builder.socket(socket),
+        None => builder,
+    }
 }
 
 /// What a search will meet: the devices that take works now.

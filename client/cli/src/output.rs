@@ -67,6 +67,19 @@ impl Output {
         write_stdout(&text)
     }
 
+    /// Writes one event: `text` for people, or under `--json` the object on one line.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn event<T: Serialize>(&self, event: &T, text: &str) -> Result<(), CliError> {
+        if !self.json {
+            return write_stdout(text);
+        }
+        let text = serde_json::to_string(event)
+            .map_err(|error| CliError::failed(format!("cannot write the event: {error}")))?;
+        write_stdout(&text)
+    }
+
     /// Says something beside the answer on standard error, unless `--quiet` or
     /// `--json` (whose object holds it).
     pub fn note(&self, text: impl AsRef<str>) {

@@ -47,6 +47,15 @@ fn pad(cell: &str, width: usize, align: Align) -> String {
     }
 }
 
+/// The first `max` characters of a text that another program chose, so that nothing
+/// in it can steer the terminal.
+pub fn printable(text: &str, max: usize) -> String {
+    text.chars()
+        .take(max)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
 /// A whole number with thin groups of three, as in `4 928`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -58,6 +67,14 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A count in at most six characters: exact as long as it is short, then with a prefix.
+pub fn count(number: u64) -> String {
+    match number {
+        0..100_000 => grouped(number),
+        _ => metric(number as f64, ""),
+    }
 }
 
 /// A number of hashes with three figures, as people say it: `1.76 million hashes`.
@@ -80,13 +97,17 @@ pub fn hashes_in_words(hashes: f64) -> String {
 /// A rate with three figures and its prefix: `440 GH/s`.
 pub fn metric(number: f64, unit: &str) -> String {
     const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
+    if number == 0.0 {
+        return format!("0 {unit}").trim_end().to_owned();
+    }
     let mut number = number;
     let mut prefix = 0;
     while number.abs() >= 999.5 && prefix + 1 < PREFIXES.len() {
         number /= 1000.0;
         prefix += 1;
     }
-    format!("{} {}{unit}", three_figures(number), PREFIXES[prefix])
+    let text = format!("{} {}{unit}", three_figures(number), PREFIXES[prefix]);
+    text.trim_end().to_owned()
 }
 
 fn three_figures(number: f64) -> String {
@@ -132,6 +153,10 @@ mod tests {
         assert_eq!(grouped(4928), "4 928");
         assert_eq!(grouped(12), "12");
         assert_eq!(grouped(1_000_000), "1 000 000");
+        assert_eq!(count(99_999), "99 999");
+        assert_eq!(count(1_234_567), "1.23 M");
+        assert_eq!(count(u64::MAX), "18.4 E");
+        assert_eq!(metric(0.0, "H/s"), "0 H/s");
         assert_eq!(hashes_in_words(4_294_967_296.0), "4.29 billion hashes");
         assert_eq!(hashes_in_words(81_920.0), "81 920 hashes");
         assert_eq!(hashes_in_words(2f64.powi(60)), "1.15 quintillion hashes");

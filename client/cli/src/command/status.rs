@@ -1,15 +1,15 @@
 //! `hasher status`: what the daemon and its devices are doing.
 
 use clap::Args;
-use hasher_model::ZERO_BITS_MAX as SILICON_ZERO_BITS;
-use hasher_wire::{DeviceKind, DeviceReport, DeviceState, SessionReport, StatusReport};
+use hasher_wire::{SessionReport, StatusReport};
 use serde::Serialize;
 
 use super::Context;
 use crate::daemon;
+use crate::device_text::{facts, heading};
 use crate::error::{CliError, Exit};
 use crate::style::Style;
-use crate::table::{Align, grouped, lines, metric, seconds};
+use crate::table::{Align, grouped, lines, printable, seconds};
 
 /// Show the daemon, its devices and its sessions
 ///
@@ -22,6 +22,9 @@ Examples:
   hasher --json status | jq '.devices[].temperatures_celsius'
   hasher --socket /run/hasher/hasherd.sock status")]
 pub struct StatusArgs {}
+
+/// Most characters of a client's name in the table.
+const NAME_MAX: usize = 24;
 
 /// The JSON answer.
 #[derive(Serialize)]
@@ -85,122 +88,14 @@ fn text(report: &Report<'_>, style: Style) -> Vec<String> {
     } else {
         text.push(style.bold("Devices"));
         for device in &status.devices {
-            text.extend(device_text(device, style));
+            let (id, heading) = (style.bold(&device.id), heading(device, style));
+            text.push(format!("  {id}  {heading}"));
+            text.extend(facts(device));
         }
     }
     text.push(String::new());
     text.push(style.bold("Sessions"));
     text.extend(session_table(&status.sessions));
-    text
-}
-
-fn device_text(device: &DeviceReport, style: Style) -> Vec<String> {
-    let mut text = vec![device_heading(device, style)];
-    if let Some(remedy) = &device.remedy {
-        text.push(format!("    hint: {remedy}"));
-    }
-    let mut facts = Vec::new();
-    if !device.chips_per_chain.is_empty() {
-        facts.push(format!("chips {}", joined(&device.chips_per_chain, "+")));
-    }
-    if device.frequency_mhz > 0.0 {
-        facts.push(format!("clock {} MHz", device.frequency_mhz));
-    }
-    if device.nominal_hash_rate_hps > 0.0 {
-        facts.push(format!(
-            "{} in theory",
-            metric(device.nominal_hash_rate_hps, "H/s")
-        ));
-    }
-    if device.filter_zero_bits > 0 {
-        facts.push(format!(
-            "reports from {} zero bits",
-            device.filter_zero_bits
-        ));
-    }
-    text.extend(indented(&facts));
-
-    let mut measured = Vec::new();
-    let sensors: Vec<u8> = device
-        .temperatures_celsius
-        .iter()
-        .copied()
-        .filter(|celsius| *celsius > 0)
-        .collect();
-    if !sensors.is_empty() {
-        measured.push(format!("temperatures {} °C", joined(&sensors, " ")));
-    }
-    if !device.fans_rpm.is_empty() {
-        measured.push(format!("fans {} rpm", joined(&device.fans_rpm, " ")));
-    }
-    if let Some(slowdown) = device.slowdown {
-        measured.push(pace(slowdown, device.filter_zero_bits));
-    }
-    text.extend(indented(&measured));
-
-    let counters = &device.counters;
-    let mut counted = vec![
-        format!("works {}", grouped(counters.works)),
-        format!("hits {}", grouped(counters.hits)),
-        format!("in flight {}", device.works_in_flight),
-    ];
-    // Zero is the rule for these; only the exception is news.
-    for (name, count) in [
-        ("filler works", counters.filler_works),
-        ("hardware errors", counters.hardware_errors),
-        ("stale", counters.stale),
-        ("duplicates", counters.duplicates),
-        ("unknown works", counters.unknown_works),
-        ("lost works", counters.lost_works),
-        ("dropped bytes", counters.dropped_bytes),
-        ("recoveries", counters.recoveries),
-    ] {
-        if count > 0 {
-            counted.push(format!("{name} {}", grouped(count)));
-        }
-    }
-    text.extend(indented(&counted));
-    text
-}
-
-fn device_heading(device: &DeviceReport, style: Style) -> String {
-    let state = device.state.as_str();
-    let state = if device.state == DeviceState::Ready {
-        style.good(state)
-    } else {
-        style.bad(state)
-    };
-    let kind = match device.kind {
-        DeviceKind::Simulated => "simulated (no hardware)",
-        DeviceKind::Cpu => "this computer's CPU",
-        DeviceKind::Usb => "on USB",
-    };
-    let mut line = format!("  {}  {kind}, {state}", style.bold(&device.id));
-    if let Some(reason) = &device.reason {
-        line.push_str(&format!(": {reason}"));
-    }
-    if !device.model.is_empty() && device.kind != DeviceKind::Cpu {
-        line.push_str(&format!(", {}", device.model));
-    }
-    if !device.firmware.is_empty() {
-        line.push_str(&format!(", firmware {}", device.firmware));
-    }
-    line
-}
-
-/// Facts behind one another, broken so that a line fits a terminal.
-fn indented(facts: &[String]) -> Vec<String> {
-    const WIDTH: usize = 80;
-    let mut text: Vec<String> = Vec::new();
-    for fact in facts {
-        match text.last_mut() {
-            Some(line) if line.chars().count() + 2 + fact.chars().count() <= WIDTH => {
-                line.push_str(", ");
-                line.push_str(fact);
-            }
-            _ => text.push(format!("    {fact}")),
-        }
-    }
     text
 }
 
@@ -220,7 +115,7 @@ fn session_table(sessions: &[SessionReport]) -> Vec<String> {
         .map(|session| {
             vec![
                 session.id.to_string(),
-                printable(&session.name),
+                printable(&session.name, NAME_MAX),
                 session.uid.map_or_else(String::new, |uid| uid.to_string()),
                 session.pid.map_or_else(String::new, |pid| pid.to_string()),
                 session.protocol.clone(),
@@ -236,64 +131,9 @@ fn session_table(sessions: &[SessionReport]) -> Vec<String> {
         .collect()
 }
 
-/// Another program chose this text; nothing in it may steer the terminal.
-fn printable(text: &str) -> String {
-    const NAME_MAX: usize = 24;
-    text.chars()
-        .take(NAME_MAX)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
-fn joined<T: ToString>(values: &[T], between: &str) -> String {
-    let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
-    texts.join(between)
-}
-
-/// How a simulated board keeps up with the ticks of a real one. Its chips' search is
-/// made easier by the zero bits that it leaves out, which is said too.
-fn pace(slowdown: f64, filter_zero_bits: u32) -> String {
-    let easier = match SILICON_ZERO_BITS.saturating_sub(filter_zero_bits) {
-        0 => "answers from a book".to_owned(),
-        bits => format!("each search 2^{bits} times easier"),
-    };
-    format!("{slowdown:.1} times slower than a real board's ticks, {easier}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn simulated() -> DeviceReport {
-        serde_json::from_str(
-            r#"{"id":"sim-s3-0","kind":"simulated","state":"paused","reason":"too hot: 80 °C",
-            "model":"Antminer S3","firmware":"","chips_per_chain":[16,16],"frequency_mhz":218.75,
-            "filter_zero_bits":14,"nominal_hash_rate_hps":4.4e11,
-            "temperatures_celsius":[80,0,79],"fans_rpm":[3600,0],"slowdown":1.04,
-            "works_in_flight":3,"attachments":1,"counters":{"works":1234,"hits":1100,"stale":2}}"#,
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn a_simulated_device_says_so_with_state_and_reason() {
-        let text = device_text(&simulated(), Style::plain(true)).join("\n");
-        for part in [
-            "simulated (no hardware), paused: too hot: 80 °C",
-            "temperatures 80 79 °C",
-            "fans 3600 0 rpm",
-            "1.0 times slower than a real board's ticks, each search 2^18 times easier",
-            "works 1 234",
-            "stale 2",
-        ] {
-            assert!(text.contains(part), "{part} is missing in\n{text}");
-        }
-        assert!(!text.contains("duplicates"), "{text}");
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 80),
-            "{text}"
-        );
-    }
 
     #[test]
     fn a_client_cannot_steer_the_terminal_by_its_name() {

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "only tests call these functions")]
 
+pub mod fake_daemon;
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -16,6 +18,7 @@ pub fn hasher() -> Command {
     command
         .env_remove("HASHER_SOCKET")
         .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("COLUMNS")
         .env("NO_COLOR", "1")
         .env("LC_ALL", "C.UTF-8");
     command

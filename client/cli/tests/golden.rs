@@ -1,0 +1,224 @@
+//! Every output, word for word, against what was looked at once.
+//!
+//! The daemon is a fake one that speaks the real protocol, so that nothing depends on
+//! time, ports or the machine. `INSTA_UPDATE=always cargo test` takes over what has
+//! changed on purpose; look at the difference before it is committed.
+
+mod common;
+
+use common::fake_daemon::{FakeDaemon, Script};
+use common::{hasher, path, text};
+use hasher_wire::{DeviceState, EventBody};
+
+/// What a run said on both streams and how it ended, without what changes from run to
+/// run: the socket's folder, the version, the time.
+fn run(arguments: &[&str], daemon: Option<&FakeDaemon>) -> String {
+    let mut command = hasher();
+    let mut secret = String::from("/nonexistent");
+    if let Some(daemon) = daemon {
+        secret = path(daemon.directory()).to_owned();
+        command.env("HASHER_SOCKET", daemon.socket());
+    }
+    let output = command.args(arguments).output();
+    let output = output.expect("hasher can be started");
+    let code = output.status.code().expect("hasher ends by itself");
+    let mut told = format!("$ hasher {}\n[exit {code}]\n", arguments.join(" "));
+    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+        if !bytes.is_empty() {
+            told.push_str(&format!("--- {name}\n{}", text(bytes)));
+        }
+    }
+    let told = told
+        .replace(&secret, "[DIR]")
+        .replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+    told.lines().map(without_time).collect()
+}
+
+/// A line without the moment in it, as in `2026-01-02T03:04:05.678Z`.
+fn without_time(line: &str) -> String {
+    const LENGTH: usize = 24;
+    let is_time = |text: &&str| {
+        text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            10 => byte == b'T',
+            13 | 16 => byte == b':',
+            19 => byte == b'.',
+            23 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        })
+    };
+    let starts = (0..line.len()).filter_map(|at| line.get(at..at + LENGTH));
+    match starts.filter(is_time).map(str::to_owned).next() {
+        Some(time) => line.replace(&time, "[TIME]") + "\n",
+        None => line.to_owned() + "\n",
+    }
+}
+
+/// Checks text and JSON of a command.
+fn check(name: &str, arguments: &[&str], daemon: Option<&FakeDaemon>) {
+    insta::assert_snapshot!(name, run(arguments, daemon));
+    let json = run(&[&["--json"], arguments].concat(), daemon);
+    insta::assert_snapshot!(format!("{name}_json"), json);
+}
+
+/// Every command and its own commands, as words of the command line.
+fn commands(command: &clap::Command, before: &[String]) -> Vec<Vec<String>> {
+    let mut all = vec![before.to_vec()];
+    for command in command.get_subcommands() {
+        if command.get_name() != "help" {
+            let words = [before, &[command.get_name().to_owned()]].concat();
+            all.extend(commands(command, &words));
+        }
+    }
+    all
+}
+
+#[test]
+fn help_of_every_command() {
+    for words in commands(&hasher_cli::command(), &[]) {
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let told = run(&arguments, None);
+        assert!(
+            told.lines().all(|line| line.chars().count() <= 80),
+            "{told}"
+        );
+        let name = [&["help".to_owned()], &words[..]].concat().join("_");
+        insta::assert_snapshot!(name, told);
+    }
+}
+
+#[test]
+fn what_reads_the_status() {
+    let several = FakeDaemon::start(Script::several());
+    let empty = FakeDaemon::start(Script::empty());
+    for command in ["status", "devices", "sessions", "metrics"] {
+        check(command, &[command], Some(&several));
+        check(&format!("{command}_empty"), &[command], Some(&empty));
+    }
+}
+
+#[test]
+fn the_configuration() {
+    let daemon = FakeDaemon::start(Script::several());
+    check("config_show", &["config", "show"], Some(&daemon));
+    let older = FakeDaemon::start(Script::empty());
+    check("config_show_unsupported", &["config", "show"], Some(&older));
+}
+
+/// A board is paused, goes on, and is taken away, over two lives of the daemon; the
+/// watch ends because its reader does.
+#[test]
+fn events() {
+    let mut script = Script::several();
+    let board = script.status.devices[3].clone();
+    let mut ready = board.clone();
+    ready.state = DeviceState::Ready;
+    ready.reason = None;
+    let events = [
+        EventBody::Device { device: board },
+        EventBody::Device { device: ready },
+        EventBody::Removed {
+            id: "sim-s3-0".to_owned(),
+        },
+        EventBody::Status {
+            status: script.status.clone(),
+        },
+    ];
+    script.lives = vec![events[..2].to_vec(), events[2..].to_vec()];
+    for (name, format) in [("watch", &[][..]), ("watch_json", &["--json"])] {
+        let daemon = FakeDaemon::start(script.clone());
+        let arguments = [format, &["watch", "--status"]].concat();
+        let lines = first_lines(&daemon, &arguments, 6);
+        let told = lines.replace(path(daemon.directory()), "[DIR]");
+        let told = told.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+        let told: String = told.lines().map(without_time).collect();
+        insta::assert_snapshot!(name, told);
+    }
+}
+
+/// The first lines of a command that goes on; it then loses its reader and must end by
+/// itself and in peace.
+fn first_lines(daemon: &FakeDaemon, arguments: &[&str], count: usize) -> String {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let mut child = Command::new(hasher().get_program())
+        .args(arguments)
+        .env("HASHER_SOCKET", daemon.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("hasher can be started");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut lines = String::new();
+    for _ in 0..count {
+        assert_ne!(
+            reader.read_line(&mut lines).expect("lines of text"),
+            0,
+            "it ended: {lines}"
+        );
+    }
+    drop(reader);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "");
+    lines
+}
+
+#[test]
+fn metrics_go_into_a_file() {
+    let daemon = FakeDaemon::start(Script::several());
+    let file = daemon.directory().join("hasher.prom");
+    let arguments = ["metrics", "--out", path(&file)];
+    insta::assert_snapshot!(run(&arguments, Some(&daemon)));
+    let printed = hasher()
+        .env("HASHER_SOCKET", daemon.socket())
+        .arg("metrics")
+        .output()
+        .unwrap();
+    let written = std::fs::read(&file).unwrap();
+    assert_eq!(text(&written), text(&printed.stdout));
+    // A daemon that is away replaces the old figures.
+    let gone = hasher()
+        .args(["--socket", "/nonexistent/sock"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(gone.status.code(), Some(3));
+    let written = text(&std::fs::read(&file).unwrap());
+    assert!(written.ends_with("hasher_up 0.0\n"), "{written}");
+}
+
+#[test]
+fn without_a_daemon() {
+    for command in [
+        &["status"][..],
+        &["devices"],
+        &["sessions"],
+        &["watch"],
+        &["metrics"],
+        &["config", "show"],
+        &["search", "--header", &"01".repeat(80)],
+        &["digest", "--text", "abc"],
+    ] {
+        let arguments = [&["--socket", "/nonexistent/sock"], command].concat();
+        let name = format!("no_daemon_{}", command[0]);
+        check(&name, &arguments, None);
+    }
+}
+
+#[test]
+fn wrong_usage() {
+    for (name, arguments) in [
+        ("command", &["stauts"][..]),
+        ("option", &["status", "--frobnicate"]),
+    ] {
+        check(&format!("usage_{name}"), arguments, None);
+    }
+}
+
+#[test]
+fn digests_of_this_cpu() {
+    check("digest", &["digest", "--local", "--text", "abc"], None);
+}
