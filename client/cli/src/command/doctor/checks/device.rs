@@ -9,6 +9,9 @@ const HOT_CELSIUS: u8 = 75;
 /// A board this warm is near it.
 const WARM_CELSIUS: u8 = 65;
 
+/// Hash boards of an S1 and of an S3.
+const CHAINS: usize = 2;
+
 /// Works after which the yield says something: 200 of them bring 170 nonces or so, with
 /// a spread of 8 %.
 const YIELD_WORKS_MIN: u64 = 200;
@@ -47,6 +50,9 @@ pub(super) fn device_state(device: &DeviceReport) -> Check {
         if !device.firmware.is_empty() {
             text.push_str(&format!(", firmware {}", device.firmware));
         }
+        if !device.layout.is_empty() {
+            text.push_str(&format!(", {} layout", device.layout));
+        }
     }
     Check {
         remedy: device.remedy.clone(),
@@ -54,9 +60,27 @@ pub(super) fn device_state(device: &DeviceReport) -> Check {
     }
 }
 
+/// Whether every hash board of a board that speaks a known layout is there.
+fn chips(device: &DeviceReport) -> Option<Check> {
+    if device.state != DeviceState::Ready || device.layout.is_empty() {
+        return None;
+    }
+    let chains = &device.chips_per_chain;
+    let counts: Vec<_> = chains.iter().map(ToString::to_string).collect();
+    let name = format!("{} chips", device.id);
+    let text = format!("{} on its chains", counts.join(" and "));
+    Some(if chains.len() < CHAINS || chains.contains(&0) {
+        Check::new(name, Verdict::Warning, text)
+            .remedy("a hash board has no power, or its cable is loose")
+    } else {
+        Check::new(name, Verdict::Ok, text)
+    })
+}
+
 /// What a device measures about itself, as far as it says.
 pub(super) fn measured(device: &DeviceReport) -> Vec<Check> {
     let mut checks = Vec::new();
+    checks.extend(chips(device));
     let sensors = device.temperatures_celsius.iter().copied();
     if let Some(hottest) = sensors.filter(|celsius| *celsius > 0).max() {
         let verdict = match hottest {

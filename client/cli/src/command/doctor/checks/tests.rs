@@ -51,7 +51,7 @@ fn process(name: &str, unit: Option<&str>) -> Process {
 fn device(state: &str, more: &str) -> DeviceReport {
     serde_json::from_str(&format!(
         r#"{{"id":"{PORT}","kind":"usb","state":"{state}","model":"Antminer S3",
-        "firmware":"07000003","chips_per_chain":[16,16],"frequency_mhz":218.75,
+        "firmware":"07000003","layout":"S3","chips_per_chain":[16,16],"frequency_mhz":218.75,
         "filter_zero_bits":32,"nominal_hash_rate_hps":4.4e11,"fans_rpm":[1800],
         "works_in_flight":0,"attachments":1,{more}}}"#
     ))
@@ -102,7 +102,10 @@ fn a_healthy_machine_is_well_in_every_line() {
         .iter()
         .find(|check| check.text.starts_with("ready"))
         .unwrap();
-    assert_eq!(ready.text, "ready, Antminer S3, firmware 07000003");
+    assert_eq!(
+        ready.text,
+        "ready, Antminer S3, firmware 07000003, S3 layout"
+    );
 }
 
 #[test]
@@ -304,6 +307,22 @@ fn heat_yield_and_errors_are_judged() {
     let few = r#""temperatures_celsius":[],"counters":{"works":10,"hits":0}"#;
     let checks = check(&machine(board()), &status(vec![device("ready", few)]));
     assert!(!checks.iter().any(|check| check.name.ends_with("hash rate")));
+}
+
+#[test]
+fn a_missing_hash_board_is_found() {
+    let of = |device| check(&machine(board()), &status(vec![device]));
+    let checks = of(healthy());
+    let chips = format!("{PORT} chips");
+    assert_eq!(one(&checks, &chips).text, "16 and 16 on its chains");
+    for chains in [vec![16, 0], vec![16]] {
+        let mut device = healthy();
+        device.chips_per_chain = chains;
+        let checks = of(device);
+        let check = one(&checks, &chips);
+        assert_eq!(check.verdict, Verdict::Warning);
+        assert!(check.remedy.as_ref().unwrap().contains("cable"));
+    }
 }
 
 #[test]
