@@ -45,7 +45,9 @@ impl Door {
         let place = match self.places.take(peer.uid, &self.hub.limits()) {
             Ok(place) => place,
             Err(full) => {
-                warn!(uid = peer.uid, pid = peer.pid, reason = %full, "client refused");
+                if let Some(unsaid) = self.hub.note_complaint() {
+                    warn!(uid = peer.uid, pid = peer.pid, reason = %full, unsaid, "client refused");
+                }
                 return Err((stream, full));
             }
         };

@@ -1,16 +1,16 @@
-//! How often a device that goes on after faults may say so.
+//! How often something that goes on and on may be said.
 //!
-//! Owns the counting, so that a bad cable fills no disk. Pure; the device task writes
-//! what is said to the log.
+//! Owns the counting, so that neither a bad cable nor a bad client fills a disk. Pure; the
+//! device task and the hub write what is said to the log.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A device says at most one fault in this time; the next line counts the others.
+/// At most one fault in this time is said; the next line counts the others.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// What one device said of its faults.
+/// What was said of the faults of one device, or of all clients.
 #[derive(Debug, Default)]
 pub(crate) struct FaultLog {
     said_at: Option<Instant>,

@@ -26,6 +26,7 @@ use tracing::error;
 
 use crate::core::{Answer, Credits, DeviceKey, JobError, Limits, Scheduler, SessionId, Terms};
 use crate::document::Document;
+use crate::fault_log::FaultLog;
 use crate::time::sleep_until;
 
 /// The newest report of every configured device, by name.
@@ -38,6 +39,8 @@ pub(crate) struct Hub {
     inventory: watch::Sender<Inventory>,
     /// Wakes the clock when an earlier deadline came up.
     clock: Notify,
+    /// What was said of clients that misbehave.
+    complaints: Mutex<FaultLog>,
     /// Wakes waiting [`Hub::idle`] calls when the last job ended.
     idle: Notify,
 }
@@ -73,6 +76,7 @@ impl Hub {
             }),
             inventory: watch::Sender::default(),
             clock: Notify::new(),
+            complaints: Mutex::default(),
             idle: Notify::new(),
         })
     }
@@ -193,6 +197,13 @@ impl Hub {
     /// Gives up one job of a request, or all.
     pub(crate) fn cancel(&self, session: SessionId, request: RequestId, index: Option<u16>) {
         self.change(|state| state.scheduler.cancel(session, request, index));
+    }
+
+    /// A client misbehaved. If the log is to say so: how many were not said before.
+    pub(crate) fn note_complaint(&self) -> Option<u64> {
+        let complaints = self.complaints.lock();
+        let mut complaints = complaints.unwrap_or_else(PoisonError::into_inner);
+        complaints.note(Instant::now())
     }
 
     /// Tells the status how many credits a session has left.

@@ -18,6 +18,13 @@ use self::journal::Journal;
 pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
 
 impl LogFilter {
+    /// Of no log at all.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        let (_, handle) = reload::Layer::new(EnvFilter::new("off"));
+        Self(handle)
+    }
+
     /// Logs what passes this filter from now on. One that cannot be read changes nothing;
     /// the configuration has checked it.
     pub fn set(&self, filter: &str) {

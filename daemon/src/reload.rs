@@ -125,3 +125,58 @@ impl Configuration {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hasher_wire::ConfigurationReport;
+
+    use super::*;
+    use crate::control::{ReloadError, Reloader};
+
+    fn report_of(hub: &Hub) -> ConfigurationReport {
+        let json = serde_json::to_value(hub.document(ConfigurationReport::TOPIC, "").unwrap());
+        serde_json::from_value(json.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_a_reload_is_told_when_it_is_in_effect_or_why_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hasherd.toml");
+        std::fs::write(&file, "[limits]\nsessions = 9\n").unwrap();
+        let source = ConfigSource {
+            file: Some(file.clone()),
+            ..ConfigSource::default()
+        };
+        let config = source.read().unwrap();
+        let (reloader, requests) = Reloader::channel();
+        let configuration =
+            Configuration::new(source, config, LogFilter::detached(), requests).unwrap();
+        let hub = Hub::new();
+        configuration.apply(&hub);
+        assert_eq!(hub.limits().sessions, 9);
+        let asking = async {
+            std::fs::write(&file, "[limits]\nsessions = 8\n").unwrap();
+            reloader.reload().await.unwrap();
+            assert_eq!(hub.limits().sessions, 8);
+            let settings = report_of(&hub).settings;
+            let sessions = settings
+                .iter()
+                .find(|s| s.key == "limits.sessions")
+                .unwrap();
+            assert_eq!(sessions.value, "8");
+            std::fs::write(&file, "[limits]\nsessions = 0\n").unwrap();
+            let why = "limits.sessions: expected a whole number from 1 to 64, found 0";
+            let refused = ReloadError::Invalid(format!("{}:2: {why}", file.display()));
+            assert_eq!(reloader.reload().await, Err(refused));
+            assert_eq!(hub.limits().sessions, 8);
+            // Without a file every setting has its default.
+            std::fs::remove_file(&file).unwrap();
+            reloader.reload().await.unwrap();
+            assert_eq!(hub.limits().sessions, 64);
+        };
+        tokio::select! {
+            () = asking => {}
+            () = configuration.follow(&hub) => {}
+        }
+    }
+}

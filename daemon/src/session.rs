@@ -371,16 +371,19 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 self.push_failed(request, None, &JobError::ShuttingDown);
             }
         }
+        let session = self.id.0;
         match &end {
-            End::Protocol(error) => info!(
-                session = self.id.0,
-                error, "session ended: not the protocol"
-            ),
-            End::Stalled => info!(
-                session = self.id.0,
-                "session ended: client takes no answers"
-            ),
-            End::Client | End::Shutdown => debug!(session = self.id.0, ?end, "session closed"),
+            End::Protocol(error) => {
+                if let Some(unsaid) = self.hub.note_complaint() {
+                    info!(session, error, unsaid, "session ended: not the protocol");
+                }
+            }
+            End::Stalled => {
+                if let Some(unsaid) = self.hub.note_complaint() {
+                    info!(session, unsaid, "session ended: client takes no answers");
+                }
+            }
+            End::Client | End::Shutdown => debug!(session, ?end, "session closed"),
         }
         say_goodbye(&mut self.link, &end).await;
     }
