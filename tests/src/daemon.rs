@@ -145,6 +145,43 @@ impl Daemon {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> Pid {
+        self.run.as_ref().expect("the daemon runs").pid
+    }
+
+    /// Lets it read its configuration anew, as `systemctl reload` does, and waits until
+    /// it has; whether the new one is in effect.
+    ///
+    /// # Panics
+    /// When it does not run, or says nothing.
+    pub fn reload(&self) -> bool {
+        let before = self.reloads();
+        kill_process(self.pid(), Signal::HUP).expect("the process is ours");
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            let now = self.reloads();
+            if now != before {
+                return now.0 > before.0;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("hasherd said nothing about a reload");
+    }
+
+    /// How many reloads the log reports to be in effect, and refused.
+    fn reloads(&self) -> (usize, usize) {
+        let log = self.log();
+        let count = |phrase| log.matches(phrase).count();
+        (
+            count("configuration reloaded"),
+            count("configuration refused"),
+        )
+    }
+
     /// Kills it without warning, as `kill -9` does, and waits for its end.
     ///
     /// # Panics

@@ -1,8 +1,10 @@
-//! Helpers of the whole-system tests: where the programs are, and a daemon that
-//! never outlives its test.
+//! Helpers of the whole-system tests: where the programs are, a daemon that never
+//! outlives its test, and searches for it.
 
 mod daemon;
 mod program;
+mod search;
 
 pub use daemon::Daemon;
 pub use program::program;
+pub use search::{assert_solved, endless, job, jobs};

@@ -11,41 +11,12 @@ use hasher_client::{
     LocalEngine, RemoteEngine, Retry, SearchOptions, Status, StatusReport, Topics, Version, digest,
     double_digest,
 };
-use hasher_tests::Daemon;
+use hasher_tests::{Daemon, assert_solved, endless, job, jobs};
 use hasher_work::{Header, Nonce, NonceRange, SearchEnd, SearchJob, SearchMode, Target, from_hex};
 use tokio::time::timeout;
 
 /// Longest wait for something that has to come; a loaded machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn job(number: u32, zero_bits: u32) -> SearchJob {
-    let mut header = Header([0x5a; 80]);
-    header.0[..4].copy_from_slice(&number.to_le_bytes());
-    SearchJob {
-        header,
-        range: NonceRange::WHOLE,
-        target: Target::from_zero_bits(zero_bits).unwrap(),
-        mode: SearchMode::FirstFound(1),
-        rolls: 100,
-    }
-}
-
-/// Jobs that an S3 does not drop, as it does one midstate in 256.
-fn jobs(count: usize, zero_bits: u32) -> Vec<SearchJob> {
-    (0..)
-        .map(|number| job(number, zero_bits))
-        .filter(|job| !job.header.work().midstate.is_dropped_by_s3())
-        .take(count)
-        .collect()
-}
-
-/// A search that nothing here can finish.
-fn endless() -> SearchJob {
-    SearchJob {
-        mode: SearchMode::Exhaust,
-        ..job(0xffff, 200)
-    }
-}
 
 /// Bitcoin's block 0, with a range of 2^17 nonces that holds its own.
 fn genesis() -> SearchJob {
@@ -62,14 +33,6 @@ fn genesis() -> SearchJob {
         mode: SearchMode::FirstFound(1),
         rolls: 0,
     }
-}
-
-fn assert_solved(job: &SearchJob, answer: &hasher_client::SearchAnswer) {
-    assert_eq!(answer.result.end, SearchEnd::Found);
-    let hit = answer.result.hits[0];
-    let header = job.header.with_time(hit.time).with_nonce(hit.nonce);
-    assert_eq!(header.double_digest(), hit.digest);
-    assert!(job.target.is_met_by(&hit.digest));
 }
 
 /// Watches the status until it is as wanted.
