@@ -20,9 +20,13 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 /// Size of the labels, relative to the window's text.
 const LABEL_SCALE: f64 = 0.8;
-/// Strength of the grid and of the labels over the text's colour.
+/// Strength of the grid, the line to compare with, and the labels, over the text's
+/// colour.
 const GRID_ALPHA: f64 = 0.14;
+const REFERENCE_ALPHA: f64 = 0.6;
 const LABEL_ALPHA: f64 = 0.7;
+/// Pattern of the line to compare with, in pixels.
+const DASHES: [f64; 2] = [5.0, 3.0];
 /// Colours of the second and further curves; the first has the accent's.
 const COLOURS: [(f64, f64, f64); 4] = [
     (0.90, 0.38, 0.0),
@@ -38,6 +42,8 @@ pub struct ChartArea {
     title: gtk::Label,
     now: gtk::Label,
     legend: gtk::Box,
+    /// What the legend shows now.
+    legend_names: RefCell<Vec<String>>,
     area: gtk::DrawingArea,
     chart: Rc<RefCell<Option<Chart>>>,
 }
@@ -58,6 +64,7 @@ impl ChartArea {
         area.set_content_height(HEIGHT);
         area.set_hexpand(true);
         let legend = gtk::Box::new(gtk::Orientation::Horizontal, 16);
+        legend.set_visible(false);
         legend.set_halign(gtk::Align::Center);
         let widget = gtk::Box::new(gtk::Orientation::Vertical, 6);
         widget.add_css_class("card");
@@ -80,6 +87,7 @@ impl ChartArea {
             title,
             now,
             legend,
+            legend_names: RefCell::default(),
             area,
             chart,
         }
@@ -92,41 +100,70 @@ impl ChartArea {
             self.title.set_label(&chart.title);
             self.now.set_label(&chart.now);
             self.area.set_tooltip_text(Some(&chart.description));
-            self.show_legend(&chart.curves);
+            self.show_legend(chart);
         }
         self.chart.replace(chart);
         self.area.queue_draw();
     }
 
-    fn show_legend(&self, curves: &[Curve]) {
-        let named: Vec<_> = curves.iter().filter(|c| !c.name.is_empty()).collect();
-        self.legend.set_visible(!named.is_empty());
+    fn show_legend(&self, chart: &Chart) {
+        let curves = chart.curves.iter().map(|curve| curve.name.clone());
+        let reference = chart.reference.iter().map(|tick| tick.label.clone());
+        let names: Vec<String> = curves.chain(reference).collect();
+        if self.legend_names.replace(names.clone()) == names {
+            return;
+        }
         while let Some(child) = self.legend.first_child() {
             self.legend.remove(&child);
         }
-        for (index, curve) in named.iter().enumerate() {
-            let line = gtk::DrawingArea::builder()
-                .content_width(18)
-                .content_height(12)
-                .valign(gtk::Align::Center)
-                .accessible_role(gtk::AccessibleRole::Presentation)
-                .build();
-            line.set_draw_func(move |area, cr, width, height| {
-                let (r, g, b) = colour(area, index);
-                cr.set_source_rgb(r, g, b);
-                cr.set_line_width(2.5);
-                cr.move_to(0.0, f64::from(height) / 2.0);
-                cr.line_to(f64::from(width), f64::from(height) / 2.0);
-                _ = cr.stroke();
-            });
-            let name = gtk::Label::new(Some(&curve.name));
-            name.add_css_class("caption");
-            let entry = gtk::Box::new(gtk::Orientation::Horizontal, 6);
-            entry.append(&line);
-            entry.append(&name);
-            self.legend.append(&entry);
+        let named = chart.curves.iter().filter(|curve| !curve.name.is_empty());
+        for (index, curve) in named.enumerate() {
+            self.legend
+                .append(&legend_entry(&curve.name, move |area, cr| {
+                    let (r, g, b) = colour(area, index);
+                    cr.set_source_rgb(r, g, b);
+                    cr.set_line_width(2.5);
+                }));
         }
+        if let Some(reference) = &chart.reference {
+            self.legend
+                .append(&legend_entry(&reference.label, |area, cr| {
+                    let text = area.style_context().color();
+                    let (r, g, b) = (text.red(), text.green(), text.blue());
+                    cr.set_source_rgba(r.into(), g.into(), b.into(), REFERENCE_ALPHA);
+                    cr.set_line_width(1.0);
+                    cr.set_dash(&DASHES, 0.0);
+                }));
+        }
+        self.legend.set_visible(self.legend.first_child().is_some());
     }
+}
+
+/// A short line, drawn as `style` sets it, and its name.
+fn legend_entry(
+    name: &str,
+    style: impl Fn(&gtk::DrawingArea, &cairo::Context) + 'static,
+) -> gtk::Box {
+    let line = gtk::DrawingArea::builder()
+        .content_width(20)
+        .content_height(12)
+        .valign(gtk::Align::Center)
+        .accessible_role(gtk::AccessibleRole::Presentation)
+        .build();
+    line.set_draw_func(move |area, cr, width, height| {
+        style(area, cr);
+        // Half a pixel down, so that a thin line is one pixel wide.
+        let y = f64::from(height / 2) + 0.5;
+        cr.move_to(0.0, y);
+        cr.line_to(f64::from(width), y);
+        _ = cr.stroke();
+    });
+    let name = gtk::Label::new(Some(name));
+    name.add_css_class("caption");
+    let entry = gtk::Box::new(gtk::Orientation::Horizontal, 6);
+    entry.append(&line);
+    entry.append(&name);
+    entry
 }
 
 fn colour(area: &gtk::DrawingArea, index: usize) -> (f64, f64, f64) {
@@ -161,7 +198,7 @@ impl<'a> Painter<'a> {
 
     fn paint(&self, chart: &Chart) -> Result<(), cairo::Error> {
         for tick in &chart.values {
-            self.grid_line(self.y(tick.at), &[])?;
+            self.level(self.y(tick.at), GRID_ALPHA, &[])?;
             self.label(&tick.label, LEFT - 8.0, self.y(tick.at), (1.0, 0.5))?;
         }
         self.time_labels(&chart.times)?;
@@ -169,9 +206,7 @@ impl<'a> Painter<'a> {
             self.curve(curve, colour(self.area, index), chart.curves.len() == 1)?;
         }
         if let Some(reference) = &chart.reference {
-            let y = self.y(reference.at);
-            self.grid_line(y, &[6.0, 4.0])?;
-            self.label(&reference.label, LEFT + 4.0, y - 2.0, (0.0, 1.0))?;
+            self.level(self.y(reference.at), REFERENCE_ALPHA, &DASHES)?;
         }
         Ok(())
     }
@@ -228,15 +263,11 @@ impl<'a> Painter<'a> {
         Ok(())
     }
 
-    fn grid_line(&self, y: f64, dashes: &[f64]) -> Result<(), cairo::Error> {
+    /// A line over the whole width.
+    fn level(&self, y: f64, alpha: f64, dashes: &[f64]) -> Result<(), cairo::Error> {
         // Half a pixel down, so that the line is one pixel wide.
         let y = y.floor() + 0.5;
-        let strength = if dashes.is_empty() {
-            GRID_ALPHA
-        } else {
-            3.0 * GRID_ALPHA
-        };
-        self.set_text_colour(strength);
+        self.set_text_colour(alpha);
         self.cr.set_line_width(1.0);
         self.cr.set_dash(dashes, 0.0);
         self.cr.move_to(LEFT, y);

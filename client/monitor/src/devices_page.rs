@@ -153,6 +153,8 @@ impl DevicesPage {
             };
             let path = rows.iter().find(|known| known.widget == *row);
             let path = path.map(|row| row.path.clone());
+            // The listener shows everything anew.
+            drop(rows);
             if *inner.selected.borrow() != path {
                 inner.selected.replace(path);
                 selected();

@@ -128,7 +128,7 @@ impl Window {
         inner.stack.set_vexpand(true);
         let title = adw::ViewSwitcherTitle::builder()
             .stack(&inner.stack)
-            .title("Hasher Monitor")
+            .title("Hasher")
             .build();
         let header = adw::HeaderBar::builder()
             .centering_policy(adw::CenteringPolicy::Strict)

@@ -61,6 +61,11 @@ class Test:
     def keys(self, *keys):
         self.desktop.run(["xdotool", "key", *keys])
 
+    def click(self, app, name):
+        """Clicks where the widget is, for what has no action of its own."""
+        x, y = app.place(name)
+        self.desktop.run(["xdotool", "mousemove", str(x), str(y), "click", "1"])
+
     def screenshot(self, name):
         if self.options.screenshots:
             # What is animated comes to rest.
@@ -112,6 +117,10 @@ def devices_follow_plug_unplug_and_every_change(test):
     assert not app.nameless(), app.nameless()
     fake.say("device", "usb-1-2", HOT)
     app.wait("usb-1-2 · on USB")
+    test.click(app, "usb-1-2 · on USB")
+    app.wait("Clean the fans and let air in")
+    test.click(app, "sim-s3-0 · simulated")
+    app.wait_gone("Clean the fans and let air in")
     fake.say("device", "sim-s3-0", {"HashRateHps": [1.4e6, 1.5e6]})
     app.wait("Ready · 1.40 MH/s · 43 °C")
     # The one that is shown goes, so the other one is shown.

@@ -84,6 +84,11 @@ class App:
         if not Atspi.Action.do_action(widget, 0):
             raise AssertionError(f"{role} “{name}” does nothing")
 
+    def place(self, name):
+        """The middle of the visible widget with this name, in pixels of the window."""
+        extents = Atspi.Component.get_extents(self.wait(name), Atspi.CoordType.WINDOW)
+        return extents.x + extents.width // 2, extents.y + extents.height // 2
+
     def nameless(self):
         """Visible controls that a screen reader could not announce."""
         controls = {"push button", "toggle button", "check box", "switch", "list"}

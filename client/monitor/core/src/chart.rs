@@ -57,7 +57,7 @@ pub struct Chart {
     pub times: Vec<Tick>,
     /// The lines.
     pub curves: Vec<Curve>,
-    /// A value to compare with, drawn dashed, and its name.
+    /// A value to compare with, drawn dashed, and its name in the legend.
     pub reference: Option<Tick>,
     /// The graph in one sentence, for people who do not see it.
     pub description: String,
@@ -104,7 +104,7 @@ impl Chart {
             curves: vec![curve],
             reference: (nominal > 0.0).then(|| Tick {
                 at: scale.place(nominal / unit),
-                label: "nominal".to_owned(),
+                label: format!("nominal, {}", text::hash_rate(nominal)),
             }),
         }
     }
@@ -395,6 +395,7 @@ mod tests {
         let chart = Chart::hash_rate(&device(), samples.iter(), SECOND);
         let reference = chart.reference.unwrap();
         assert!((reference.at - 0.85).abs() < 1e-9, "{}", reference.at);
+        assert_eq!(reference.label, "nominal, 1.70 MH/s");
     }
 
     #[test]
