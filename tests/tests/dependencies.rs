@@ -42,6 +42,23 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("hasher-usb-emulator", &["hasher-driver"]),
 ];
 
+/// The same for the desktop app, which is a workspace of its own: what it declares.
+const MONITOR_EDGES: &[(&str, &[&str])] = &[
+    ("hasher-monitor", &["hasher-monitor-core"]),
+    (
+        "hasher-monitor-core",
+        &[
+            "hasher-client",
+            "hasher-model",
+            "hasher-train",
+            "hasher-work",
+        ],
+    ),
+];
+
+/// What the core of the desktop app must do without: a display and a bus.
+const FORBIDDEN_IN_MONITOR_CORE: &[&str] = &["gtk4", "libadwaita", "glib", "gio", "zbus"];
+
 /// Crates that must stay usable without a runtime, a socket or a C library, and
 /// what they must therefore never pull in, however indirectly.
 const FORBIDDEN_BELOW: &[(&str, &[&str])] = &[
@@ -217,6 +234,47 @@ fn the_default_build_links_no_c_library() {
                 package.name, below
             );
         }
+    }
+}
+
+#[test]
+fn the_desktop_app_keeps_to_the_picture_and_out_of_the_default_build() {
+    // Only what is declared: the whole graph would have to be fetched.
+    let monitor = MetadataCommand::new()
+        .manifest_path(root().join("client/monitor/Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
+    let declared: BTreeSet<_> = monitor.packages.iter().map(|p| p.name.as_str()).collect();
+    let known: BTreeSet<_> = MONITOR_EDGES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(declared, known);
+    for package in &monitor.packages {
+        let allowed = MONITOR_EDGES
+            .iter()
+            .find(|(name, _)| *name == package.name.as_str());
+        let allowed = allowed.map_or(&[][..], |(_, allowed)| *allowed);
+        for used in &package.dependencies {
+            assert!(
+                used.path.is_none() || allowed.contains(&used.name.as_str()),
+                "{} must not use {}",
+                package.name,
+                used.name
+            );
+            assert!(
+                package.name.as_str() != "hasher-monitor-core"
+                    || !FORBIDDEN_IN_MONITOR_CORE.contains(&used.name.as_str()),
+                "the app's core must not use {}",
+                used.name
+            );
+        }
+    }
+    let default = metadata();
+    for package in &default.packages {
+        assert!(
+            !known.contains(package.name.as_str()) && package.name.as_str() != "gtk4",
+            "{} is in the default build",
+            package.name
+        );
     }
 }
 
