@@ -25,6 +25,20 @@ pub fn picture(name: &str) -> gtk::DrawingArea {
     ))
 }
 
+/// A row of a list that is read out as the label says, which is to be put into it.
+pub fn labelled_row() -> (gtk::ListBoxRow, gtk::Label) {
+    let builder = gtk::Builder::from_string(
+        "<interface><object class='GtkLabel' id='label'/><object class='GtkListBoxRow' id='row'>\
+         <accessibility><relation name='labelled-by'>label</relation></accessibility></object>\
+         </interface>",
+    );
+    let part = "the description names its objects so";
+    (
+        builder.object("row").expect(part),
+        builder.object("label").expect(part),
+    )
+}
+
 fn label(name: &str) -> String {
     let name = glib::markup_escape_text(name);
     format!("<accessibility><property name='label'>{name}</property></accessibility>")

@@ -352,9 +352,7 @@ impl ClassifyPage {
         let run = self.inner.run.get() + 1;
         self.inner.run.set(run);
         self.inner.facts.widget.set_visible(false);
-        self.inner
-            .answer
-            .show_progress(Progress { anchors: 0, of: 21 });
+        self.inner.answer.show_progress(Progress::BEGIN);
         self.allow();
         let page = self.clone();
         glib::spawn_future_local(async move {

@@ -4,6 +4,8 @@ use adw::prelude::*;
 use gtk::pango::EllipsizeMode;
 use hasher_monitor_core::{Device, DeviceKind, DeviceView, Tone};
 
+use crate::accessible;
+
 /// A row and the path of its device.
 pub struct DeviceRow {
     /// To be placed in the list.
@@ -19,15 +21,17 @@ pub struct DeviceRow {
 impl DeviceRow {
     /// A row without words yet.
     pub fn new(path: &str) -> Self {
-        let label = |class: &str| {
-            let label = gtk::Label::builder()
-                .xalign(0.0)
-                .ellipsize(EllipsizeMode::End)
-                .build();
+        let (widget, title) = accessible::labelled_row();
+        let (subtitle, state) = (gtk::Label::new(None), gtk::Label::new(None));
+        for (label, class) in [
+            (&title, "heading"),
+            (&subtitle, "caption"),
+            (&state, "caption"),
+        ] {
+            label.set_xalign(0.0);
+            label.set_ellipsize(EllipsizeMode::End);
             label.add_css_class(class);
-            label
-        };
-        let (title, subtitle, state) = (label("heading"), label("caption"), label("caption"));
+        }
         subtitle.add_css_class("dim-label");
         state.add_css_class("numeric");
         let words = gtk::Box::new(gtk::Orientation::Vertical, 2);
@@ -44,8 +48,9 @@ impl DeviceRow {
         content.set_margin_bottom(8);
         content.append(&icon);
         content.append(&words);
+        widget.set_child(Some(&content));
         Self {
-            widget: gtk::ListBoxRow::builder().child(&content).build(),
+            widget,
             path: path.to_owned(),
             icon,
             title,

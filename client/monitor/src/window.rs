@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use adw::prelude::*;
@@ -52,23 +52,20 @@ impl Window {
             .default_width(960)
             .default_height(700)
             .build();
-        let this: Rc<RefCell<Option<std::rc::Weak<Inner>>>> = Rc::default();
-        let on_window = move |this: &Rc<RefCell<Option<std::rc::Weak<Inner>>>>, run: fn(&Self)| {
-            let inner = this.borrow().as_ref().and_then(std::rc::Weak::upgrade);
-            if let Some(inner) = inner {
-                run(&Self { inner });
-            }
-        };
-        let (changed, chosen) = (this.clone(), this.clone());
-        let daemon = Daemon::watch(move || on_window(&changed, Self::refresh));
-        let devices = DevicesPage::new(move || on_window(&chosen, Self::refresh));
-        let created = Self {
-            inner: Rc::new(Inner {
+        let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
+            let weak = weak.clone();
+            let refresh = move || {
+                if let Some(inner) = weak.upgrade() {
+                    Self { inner }.refresh();
+                }
+            };
+            let daemon = Daemon::watch(refresh.clone());
+            Inner {
                 stack: adw::ViewStack::new(),
                 toasts: adw::ToastOverlay::new(),
                 notice: gtk::InfoBar::new(),
                 notice_text: gtk::Label::new(None),
-                devices,
+                devices: DevicesPage::new(refresh),
                 sessions: SessionsPage::new(own_uid()),
                 classify: ClassifyPage::new(daemon.clone(), &window),
                 toggle: gio::SimpleAction::new("toggle-device", None),
@@ -77,9 +74,9 @@ impl Window {
                 begin: Instant::now(),
                 daemon,
                 window,
-            }),
-        };
-        this.replace(Some(Rc::downgrade(&created.inner)));
+            }
+        });
+        let created = Self { inner };
         created.arrange();
         created.add_actions();
         created.start_clock();

@@ -91,7 +91,8 @@ class App:
 
     def nameless(self):
         """Visible controls that a screen reader could not announce."""
-        controls = {"push button", "toggle button", "check box", "switch", "list"}
+        controls = {"push button", "toggle button", "check box", "switch", "list",
+                    "list item"}
         return [
             f"{kind} {path_of(widget)}" for text, kind, widget in self.visible()
             if kind in controls and not text

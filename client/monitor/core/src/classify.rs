@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use hasher_client::{Client, ClientError, Dial, Priority, Retry};
 use hasher_model::{
-    Inference, InferenceError, Mode, Model, Options, Outcome, Request, Solution, ZERO_BITS_MAX,
+    Inference, InferenceError, Mode, Model, Options, Outcome, PASSES_DEFAULT, Request, Solution,
+    ZERO_BITS_MAX,
 };
 use hasher_train::data::image_codes;
 use tokio::sync::oneshot;
@@ -70,6 +71,14 @@ pub struct Progress {
     pub anchors: usize,
     /// Anchors that there will be.
     pub of: usize,
+}
+
+impl Progress {
+    /// Before the first anchor.
+    pub const BEGIN: Self = Self {
+        anchors: 0,
+        of: PASSES_DEFAULT as usize,
+    };
 }
 
 /// Why there is no answer.
