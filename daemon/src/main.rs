@@ -14,6 +14,7 @@ use hasher_daemon::{
     Access, Configuration, Control, ListenError, Listener, Reloader, UsbBus, config,
 };
 use hasher_driver::DeviceSpec;
+use hasher_kernel::Backend;
 use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -158,6 +159,7 @@ fn serve(
     config: Config,
     log: LogFilter,
 ) -> anyhow::Result<()> {
+    Backend::asked_for().context("cannot choose how to hash")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(DIGEST_THREADS + USB_THREADS)

@@ -25,7 +25,7 @@ pub fn heading(device: &DeviceReport, style: Style) -> String {
     if let Some(reason) = &device.reason {
         line.push_str(&format!(": {reason}"));
     }
-    if !device.model.is_empty() && device.kind != DeviceKind::Cpu {
+    if !device.model.is_empty() {
         line.push_str(&format!(", {}", device.model));
     }
     if !device.firmware.is_empty() {
@@ -175,6 +175,19 @@ mod tests {
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn the_cpu_says_which_instructions_it_hashes_with() {
+        let device = DeviceReport {
+            kind: DeviceKind::Cpu,
+            model: "avx512 kernel".to_owned(),
+            ..simulated()
+        };
+        assert_eq!(
+            heading(&device, Style::plain(true)),
+            "this computer's CPU, paused: too hot: 80 °C, avx512 kernel"
         );
     }
 }

@@ -46,7 +46,8 @@ mod training;
 
 use std::process::ExitCode;
 
-use error::Exit;
+use error::{CliError, Exit};
+use hasher_kernel::{BACKEND_VARIABLE, Backend};
 
 /// The program: reads the process's arguments, does it, says how it went.
 pub fn main() -> ExitCode {
@@ -64,7 +65,13 @@ pub fn command() -> clap::Command {
 
 fn run(cli: &args::Cli) -> Exit {
     let context = cli.context();
-    match cli.command.run(&context) {
+    let done = match Backend::asked_for() {
+        Ok(_) => cli.command.run(&context),
+        Err(error) => Err(CliError::new(Exit::Usage, error.to_string()).hint(format!(
+            "unset {BACKEND_VARIABLE} for the fastest this CPU has"
+        ))),
+    };
+    match done {
         Ok(exit) => exit,
         Err(error) => {
             if error.exit != Exit::Done {

@@ -61,6 +61,21 @@ fn an_unknown_option_points_to_the_help_of_its_command() {
 }
 
 #[test]
+fn the_hash_kernel_can_be_chosen_and_a_wrong_choice_is_told() {
+    let digest = |kernel: &str| {
+        let mut command = hasher();
+        command.env("HASHER_KERNEL", kernel);
+        command
+            .args(["digest", "--local", "--text", "abc"])
+            .output()
+    };
+    assert_eq!(digest("portable").unwrap().status.code(), Some(0));
+    assert_eq!(digest("").unwrap().status.code(), Some(0));
+    let refused = digest("mmx").unwrap();
+    assert_error(&refused, 2, "HASHER_KERNEL=mmx", "unset HASHER_KERNEL");
+}
+
+#[test]
 fn a_failure_under_json_is_an_object_too() {
     let output = run(&["--json", "digest", "--local", "/nonexistent/x"]);
     assert_eq!(output.status.code(), Some(1));

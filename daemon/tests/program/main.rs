@@ -258,6 +258,17 @@ fn bad_arguments_end_with_one_clear_error_and_a_hint() {
 }
 
 #[test]
+fn a_hash_kernel_that_does_not_exist_is_refused() {
+    let output = hasherd().env("HASHER_KERNEL", "mmx").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("HASHER_KERNEL=mmx names no hash kernel; there are portable,"),
+        "{error}"
+    );
+}
+
+#[test]
 fn too_many_devices_are_refused() {
     let output = hasherd()
         .args(["--device", "cpu"].repeat(17))

@@ -19,8 +19,9 @@ use super::book::{Book, SILICON_ZERO_BITS};
 /// Most finds of one sweep that a chain reports. The mean is at most 1, so a 65th
 /// is out of the question (Poisson); the bound is for a book full of one work.
 pub const FINDS_PER_SWEEP_MAX: usize = 64;
-/// Nonces hashed between two looks at the stop mark: about a millisecond of a CPU.
-const SLICE_NONCES: u64 = 1 << 13;
+/// Nonces hashed between two looks at the stop mark: less than a millisecond of any
+/// CPU that tries two million in a second.
+const SLICE_NONCES: u64 = 1 << 11;
 
 /// A part of a work that all chips of one chain sweep together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Sweep {
     /// Does the sweep: by the kernel, or from the book when it stands for the full
     /// 2³² nonces of silicon. Finds come in the order of their discovery.
     ///
-    /// `go_on` is asked about every millisecond; when it says no, the sweep ends
+    /// `go_on` is asked at least every millisecond; when it says no, the sweep ends
     /// without an answer.
     pub fn run(&self, book: &Book, go_on: impl FnMut() -> bool) -> Option<Vec<Find>> {
         let mut finds = if self.space == 1 << SILICON_ZERO_BITS {
