@@ -301,6 +301,36 @@ fn pure_folders_never_name_clocks_or_sockets() {
     }
 }
 
+#[test]
+fn only_the_kernel_names_vector_instructions() {
+    // Everything else is free of unsafe code by lint, so this is where it would begin.
+    let sources = [
+        "driver/src",
+        "driver/work/src",
+        "daemon/src",
+        "client/src",
+        "client/wire/src",
+        "client/model/src",
+        "client/train/src",
+        "client/cli/src",
+    ];
+    for folder in sources {
+        let mut files = Vec::new();
+        rust_files(&root().join(folder), &mut files);
+        assert!(!files.is_empty(), "{folder} holds no source");
+        for file in files {
+            let text = fs::read_to_string(&file).expect("a source file is readable");
+            for word in ["std::arch", "core::arch", "target_feature"] {
+                assert!(
+                    !text.contains(word),
+                    "{}: `{word}` belongs to driver/kernel",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
