@@ -1,11 +1,10 @@
 //! The CPU digest service of the socket.
 //!
-//! Small requests are computed at once; larger ones on a helper thread, so that the
-//! I/O thread stays free. A session has one larger computation at a time and reads
+//! Small requests are computed on the I/O thread, together with those of other sessions
+//! (see [`gather`](crate::gather)); larger ones on a helper thread. A session has one larger computation at a time and reads
 //! no further frame meanwhile, which bounds memory and shares the CPU among
 //! sessions. This module never touches a socket; sessions call it.
 
-use bytes::Bytes;
 use hasher_kernel::{DigestStream, digest_batch, double_digest_batch};
 use hasher_wire::{ComputedBy, DeviceKind, DigestAlgorithm};
 use hasher_work::Digest;
@@ -23,7 +22,7 @@ pub(crate) fn computed_by() -> ComputedBy {
 }
 
 /// The digests of messages, in order.
-pub(crate) fn digests(algorithm: DigestAlgorithm, messages: &[Bytes]) -> Vec<Digest> {
+pub(crate) fn digests<M: AsRef<[u8]>>(algorithm: DigestAlgorithm, messages: &[M]) -> Vec<Digest> {
     match algorithm {
         DigestAlgorithm::Sha256 => digest_batch(messages),
         DigestAlgorithm::Sha256d => double_digest_batch(messages),

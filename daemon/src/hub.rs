@@ -27,6 +27,7 @@ use tracing::error;
 use crate::core::{Answer, Credits, DeviceKey, JobError, Limits, Scheduler, SessionId, Terms};
 use crate::document::Document;
 use crate::fault_log::FaultLog;
+use crate::gather::Gather;
 use crate::time::sleep_until;
 
 /// The newest report of every configured device, by name.
@@ -37,6 +38,7 @@ pub(crate) struct Hub {
     started: Instant,
     state: Mutex<State>,
     inventory: watch::Sender<Inventory>,
+    gather: Arc<Gather>,
     /// Wakes the clock when an earlier deadline came up.
     clock: Notify,
     /// What was said of clients that misbehave.
@@ -75,6 +77,7 @@ impl Hub {
                 captures: BTreeMap::new(),
             }),
             inventory: watch::Sender::default(),
+            gather: Arc::default(),
             clock: Notify::new(),
             complaints: Mutex::default(),
             idle: Notify::new(),
@@ -230,6 +233,11 @@ impl Hub {
         if let Some(session) = state.sessions.get_mut(&id) {
             session.report.digests += messages as u64;
         }
+    }
+
+    /// Where small digest requests of all sessions are computed together.
+    pub(crate) const fn gather(&self) -> &Arc<Gather> {
+        &self.gather
     }
 
     /// The status document.

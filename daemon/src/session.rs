@@ -31,6 +31,7 @@ use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
 use crate::core::{Answer, Credits, JobError, SessionId, Terms};
 use crate::digest::Stream;
 use crate::error_text::one_line;
+use crate::gather::Gathered;
 use crate::hub::Hub;
 use crate::link::{Io, Link};
 use crate::subscription::Subscription;
@@ -105,6 +106,9 @@ struct Session<S> {
     answers: mpsc::Receiver<Answer>,
     open: HashMap<RequestId, Open>,
     digesting: Option<(RequestId, JoinHandle<Digested>)>,
+    /// Digests of small requests; a place for each credit.
+    gathered: mpsc::Receiver<Gathered>,
+    gathered_in: mpsc::Sender<Gathered>,
     subscription: Subscription,
 }
 
@@ -128,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let subscription = Subscription::new(hub.watch_inventory());
         let name = &*hello.name;
         debug!(session = id.0, name, uid = peer.uid, pid = peer.pid, %version, "session opened");
+        let (gathered_in, gathered) = mpsc::channel(terms.credits.into());
         let mut session = Self {
             link,
             hub,
@@ -138,6 +143,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             answers,
             open: HashMap::new(),
             digesting: None,
+            gathered,
+            gathered_in,
             subscription,
         };
         session.link.push(&Frame::Welcome(session.welcome(terms)));
@@ -193,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     Io::Closed => return End::Client,
                 },
                 Some(answer) = self.answers.recv(), if has_room => self.on_answer(answer),
+                Some(gathered) = self.gathered.recv(), if has_room => self.on_gathered(gathered),
                 digested = join(&mut self.digesting) => self.on_digested(digested),
                 event = self.subscription.next(&self.hub), if has_room => self.link.push(&event),
                 () = sleep_until(stalls_at) => return End::Stalled,
@@ -281,6 +289,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         {
             self.on_answer(answer);
         }
+        while self.link.has_room()
+            && let Ok(gathered) = self.gathered.try_recv()
+        {
+            self.on_gathered(gathered);
+        }
     }
 
     fn on_answer(&mut self, answer: Answer) {
@@ -362,6 +375,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 && let Ok(digested) = timeout(FAREWELL_TIMEOUT, join(&mut self.digesting)).await
             {
                 self.on_digested(digested);
+            }
+            // What is gathered is computed in this turn.
+            tokio::task::yield_now().await;
+            while let Ok(gathered) = self.gathered.try_recv() {
+                self.on_gathered(gathered);
             }
             while let Ok(answer) = self.answers.try_recv() {
                 self.on_answer(answer);

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use hasher_wire::{DigestBatch, DigestBegin, DigestStreamed, Digests, Frame, RequestId, Version};
-use hasher_work::Digest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tracing::error;
@@ -10,14 +9,11 @@ use tracing::error;
 use super::{End, Open, Session};
 use crate::core::JobError;
 use crate::digest::{self, Stream};
+use crate::gather::Gathered;
 
 /// What a helper thread brings back.
 pub(super) enum Digested {
-    Batch {
-        messages: usize,
-        bytes: u64,
-        digests: Vec<Digest>,
-    },
+    Batch(Gathered),
     Chunk(Stream),
 }
 
@@ -44,15 +40,21 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
         self.open.insert(request, Open::Digesting);
         let bytes: usize = batch.messages.iter().map(Bytes::len).sum();
-        let compute = move || Digested::Batch {
-            messages: batch.messages.len(),
-            bytes: bytes as u64,
-            digests: digest::digests(batch.algorithm, &batch.messages),
-        };
         if digest::is_large(bytes) {
+            let compute = move || {
+                let digests = digest::digests(batch.algorithm, &batch.messages);
+                let bytes = bytes as u64;
+                Digested::Batch(Gathered {
+                    request,
+                    digests,
+                    bytes,
+                })
+            };
             self.digesting = Some((request, tokio::task::spawn_blocking(compute)));
         } else {
-            self.on_digested((request, Ok(compute())));
+            let answers = self.gathered_in.clone();
+            let gather = self.hub.gather();
+            gather.add(batch.algorithm, batch.messages, request, answers);
         }
         Ok(())
     }
@@ -111,18 +113,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 self.open.insert(request, Open::Stream(stream));
                 return;
             }
-            Ok(Digested::Batch {
-                messages,
-                bytes,
-                digests,
-            }) => {
-                self.hub.count_digests(self.id, messages, bytes);
-                self.link.push(&Frame::Digests(Digests {
-                    request,
-                    computed_by: digest::computed_by(),
-                    digests,
-                }));
-            }
+            Ok(Digested::Batch(gathered)) => return self.on_gathered(gathered),
             Err(()) => {
                 error!(
                     session = self.id.0,
@@ -134,6 +125,23 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
         self.open.remove(&request);
         self.credits.give_back();
+    }
+
+    /// Answers a digest batch.
+    pub(super) fn on_gathered(&mut self, gathered: Gathered) {
+        let Gathered {
+            request,
+            digests,
+            bytes,
+        } = gathered;
+        self.open.remove(&request);
+        self.credits.give_back();
+        self.hub.count_digests(self.id, digests.len(), bytes);
+        self.link.push(&Frame::Digests(Digests {
+            request,
+            computed_by: digest::computed_by(),
+            digests,
+        }));
     }
 }
 
