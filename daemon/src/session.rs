@@ -41,7 +41,8 @@ use crate::time::sleep_until;
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Frames handled before other tasks get a turn, so that a flood of small requests
-/// holds up nobody.
+/// holds up nobody. A document takes a whole turn: writing one costs as much as dozens of
+/// other frames.
 const FRAMES_PER_TURN: usize = 16;
 
 /// Who is at the other end, as the kernel says.
@@ -217,7 +218,13 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 return Ok(false);
             }
             match self.link.next_frame() {
-                Ok(Some(frame)) => self.handle(frame)?,
+                Ok(Some(frame)) => {
+                    let is_long = matches!(frame, Frame::StatusQuery(_) | Frame::Query(_));
+                    self.handle(frame)?;
+                    if is_long {
+                        return Ok(true);
+                    }
+                }
                 Ok(None) => return Ok(false),
                 Err(error) => return Err(End::Protocol(one_line(&error))),
             }
