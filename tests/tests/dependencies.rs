@@ -71,10 +71,7 @@ const FORBIDDEN_BELOW: &[(&str, &[&str])] = &[
     ),
     ("hasher-train", &["tokio", "mio"]),
     ("hasher-client", &["zbus", "nusb", "hasher-driver"]),
-    (
-        "hasher-cli",
-        &["nusb", "rusb", "udev", "hasher-driver", "zbus"],
-    ),
+    ("hasher-cli", &["nusb", "rusb", "udev", "hasher-driver"]),
 ];
 
 /// Words that must not occur in a folder's sources, and why.

@@ -12,8 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
-    Context, config, demo, devices, digest, doctor, eval, metrics, predict, search, sessions,
-    status, train, verify, watch,
+    Context, config, demo, device, devices, digest, doctor, eval, metrics, predict, reload, search,
+    sessions, status, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -80,7 +80,9 @@ pub enum Command {
     Sessions(sessions::SessionsArgs),
     Watch(watch::WatchArgs),
     Metrics(metrics::MetricsArgs),
+    Device(device::DeviceArgs),
     Config(config::ConfigArgs),
+    Reload(reload::ReloadArgs),
     Doctor(doctor::DoctorArgs),
     Search(search::SearchArgs),
     Digest(digest::DigestArgs),
@@ -103,7 +105,9 @@ impl Command {
             Self::Sessions(args) => sessions::run(args, context),
             Self::Watch(args) => watch::run(args, context),
             Self::Metrics(args) => metrics::run(args, context),
+            Self::Device(args) => device::run(args, context),
             Self::Config(args) => config::run(args, context),
+            Self::Reload(args) => reload::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Search(args) => search::run(args, context),
             Self::Digest(args) => digest::run(args, context),
@@ -212,7 +216,7 @@ mod tests {
         let error = complaint("hasher --json verify");
         assert!(error.message.contains("required"), "{error}");
         assert_eq!(error.hint.as_deref(), Some("see `hasher verify --help`"));
-        let hint = complaint("hasher config shwo").hint.unwrap();
-        assert!(hint.contains("`hasher config --help`"), "{hint}");
+        let hint = complaint("hasher device --bus session pause").hint.unwrap();
+        assert_eq!(hint, "see `hasher device pause --help`");
     }
 }

@@ -2,12 +2,14 @@
 
 pub mod config;
 pub mod demo;
+pub mod device;
 pub mod devices;
 pub mod digest;
 pub mod doctor;
 pub mod eval;
 pub mod metrics;
 pub mod predict;
+pub mod reload;
 pub mod search;
 pub mod sessions;
 pub mod status;

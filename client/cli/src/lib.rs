@@ -21,6 +21,7 @@ mod anchors;
 mod args;
 mod command;
 mod computed_by;
+mod control;
 mod daemon;
 mod data;
 mod demands;

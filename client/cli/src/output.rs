@@ -32,6 +32,11 @@ impl Output {
         }
     }
 
+    /// Whether a person is there to be asked: text, and a terminal on both sides.
+    pub fn can_ask(&self) -> bool {
+        !self.json && !self.quiet && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
     /// Whether the command answers with one JSON object.
     pub const fn is_json(&self) -> bool {
         self.json

@@ -52,6 +52,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A clock in MHz; which ones a board can run at, the daemon knows.
+pub fn frequency_mhz(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(clock) if clock.is_finite() && clock > 0.0 => Ok(clock),
+        _ => Err(format!(
+            "`{text}` is not a clock: write MHz, such as 218.75"
+        )),
+    }
+}
+
 /// A compact target: eight hexadecimal digits, with or without `0x`.
 pub fn compact_target(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);

@@ -4,8 +4,6 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "only tests call these functions")]
 
-pub mod fake_daemon;
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 

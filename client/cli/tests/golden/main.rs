@@ -4,10 +4,12 @@
 //! time, ports or the machine. `INSTA_UPDATE=always cargo test` takes over what has
 //! changed on purpose; look at the difference before it is committed.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod fake_daemon;
 
-use common::fake_daemon::{FakeDaemon, Script};
 use common::{hasher, path, text};
+use fake_daemon::{FakeDaemon, Script};
 use hasher_wire::{DeviceState, EventBody};
 
 /// What a run said on both streams and how it ended, without what changes from run to
@@ -209,10 +211,38 @@ fn without_a_daemon() {
 }
 
 #[test]
+fn without_a_bus() {
+    for command in [
+        &["device", "pause", "sim-s3-0"][..],
+        &["device", "configure", "sim-s3-0", "--frequency-mhz", "200"],
+        &["reload"],
+    ] {
+        for bus in ["system", "session"] {
+            let mut shell = hasher();
+            for variable in ["DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"] {
+                shell.env(variable, "unix:path=/nonexistent/bus");
+            }
+            let output = shell.args(command).args(["--bus", bus]).output().unwrap();
+            assert_eq!(output.status.code(), Some(3), "{command:?}");
+            let name = format!("no_bus_{}_{bus}", command[..command.len().min(2)].join("_"));
+            insta::assert_snapshot!(name, text(&output.stderr));
+        }
+    }
+}
+
+#[test]
 fn wrong_usage() {
     for (name, arguments) in [
         ("command", &["stauts"][..]),
         ("option", &["status", "--frobnicate"]),
+        ("missing", &["device", "pause"]),
+        ("empty_id", &["device", "pause", ""]),
+        ("device_command", &["device", "puase", "sim-s3-0"]),
+        (
+            "clock",
+            &["device", "configure", "sim-s3-0", "--frequency-mhz", "fast"],
+        ),
+        ("bus", &["reload", "--bus", "usb"]),
     ] {
         check(&format!("usage_{name}"), arguments, None);
     }

@@ -1,6 +1,8 @@
 //! A daemon that says what a test wants, over the real protocol: for outputs that must
 //! be the same on every run.
 
+#![allow(clippy::unwrap_used, reason = "only tests call these functions")]
+
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
