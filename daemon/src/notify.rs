@@ -2,7 +2,9 @@
 //!
 //! The watchdog is fed only while every device task and the hub's lock make
 //! progress: a feed asks each task for a sign of life, and the next feed happens
-//! only when all have given it. Without systemd all of this does nothing.
+//! only when all have given it. With two feeds in each limit, systemd acts at most one and
+//! a half limits after a task hung or the process was stopped. Without systemd all of this
+//! does nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
