@@ -6,7 +6,7 @@
 use hasher_work::Digest;
 
 use crate::config::Config;
-use crate::lane::{Lane, LaneKey, OracleCount};
+use crate::lane::{LaneKey, Oracle, OracleCount};
 
 /// Quantises vectors; keeps scratch space and counts its hashes. Public for the
 /// trainer, whose forward pass may ask the real oracle.
@@ -17,8 +17,7 @@ pub struct HashActivation {
     /// Dither-free codes with 16 fractional bits, clamped to the code's range.
     exact: Vec<u32>,
     nearest: Vec<u8>,
-    packed: Vec<u8>,
-    message: Vec<u8>,
+    oracle: Oracle,
     count: OracleCount,
 }
 
@@ -39,8 +38,7 @@ impl HashActivation {
             dither_bits: config.dither_bits,
             exact: Vec::new(),
             nearest: Vec::new(),
-            packed: Vec::new(),
-            message: Vec::new(),
+            oracle: Oracle::default(),
             count: OracleCount::default(),
         }
     }
@@ -50,54 +48,76 @@ impl HashActivation {
         self.count
     }
 
-    /// Quantises `z` (Q16) into codes with `code_bits − 1` fractional bits.
+    /// Quantises vectors (Q16), one for each lane, into codes with `code_bits − 1`
+    /// fractional bits.
+    ///
+    /// `z` holds as many vectors as there are lanes, all of `width` units; `out` as
+    /// many rows of at least that width, of which the rest is left alone. Many vectors
+    /// at once are several times faster than one by one.
+    ///
+    /// # Panics
+    /// When the lengths do not fit one another.
     pub fn apply(
         &mut self,
         z: &[i64],
+        width: usize,
         range: Range,
-        anchor: &Digest,
-        key: LaneKey,
+        lanes: &[(Digest, LaneKey)],
         out: &mut [i16],
     ) {
-        self.round_to_nearest(z, range);
-        let lane = Lane::new(
-            anchor,
-            key,
-            self.code_bits,
-            z.len(),
-            &self.packed,
-            &mut self.message,
-        );
-        self.count.lanes += 1;
-        let (r, most) = (self.dither_bits, (1i16 << self.code_bits) - 1);
-        let per_block = 256 / r as usize;
-        let mask = (1u32 << r) - 1;
-        for (number, (exact, out)) in self
+        assert_eq!(z.len(), lanes.len() * width, "one vector for each lane");
+        assert_eq!(out.len() % lanes.len().max(1), 0, "one row for each lane");
+        if z.is_empty() {
+            return;
+        }
+        let stride = out.len() / lanes.len();
+        assert!(stride >= width, "rows hold their vectors");
+        self.oracle.clear();
+        self.exact.clear();
+        for (z, (_, key)) in z.chunks_exact(width).zip(lanes) {
+            self.round_to_nearest(z, range, *key);
+        }
+        let per_block = 256 / self.dither_bits as usize;
+        let blocks = width.div_ceil(per_block);
+        let anchors = lanes.iter().map(|(anchor, _)| anchor);
+        let dither = self.oracle.dither(anchors, blocks);
+        self.count.lanes += lanes.len() as u64;
+        self.count.digests += dither.len() as u64;
+        let vectors = self
             .exact
-            .chunks(per_block)
-            .zip(out.chunks_mut(per_block))
-            .enumerate()
-        {
-            let bits = lane.block(number as u32).0;
-            self.count.digests += 1;
-            for (i, (exact, out)) in exact.iter().zip(out).enumerate() {
-                let bit = i as u32 * r;
-                // Units never straddle a byte, since r divides 8.
-                let k = (u32::from(bits[bit as usize / 8]) >> (bit % 8)) & mask;
-                let code = ((exact + ((2 * k + 1) << (15 - r))) >> 16) as i16;
-                *out = match range {
-                    Range::Signed => 2 * code - most,
-                    Range::Unsigned => code,
-                };
+            .chunks_exact(width)
+            .zip(dither.chunks_exact(blocks));
+        for ((exact, dither), out) in vectors.zip(out.chunks_exact_mut(stride)) {
+            let pieces = exact
+                .chunks(per_block)
+                .zip(out[..width].chunks_mut(per_block));
+            for ((exact, out), bits) in pieces.zip(dither) {
+                self.round(exact, &bits.0, range, out);
             }
         }
     }
 
-    /// Fills `exact`, `nearest` and `packed`.
-    fn round_to_nearest(&mut self, z: &[i64], range: Range) {
+    /// Rounds up or down as the dither says.
+    fn round(&self, exact: &[u32], bits: &[u8; 32], range: Range, out: &mut [i16]) {
+        let (r, most) = (self.dither_bits, (1i16 << self.code_bits) - 1);
+        let mask = (1u32 << r) - 1;
+        for (i, (exact, out)) in exact.iter().zip(out).enumerate() {
+            let bit = i as u32 * r;
+            // Units never straddle a byte, since r divides 8.
+            let k = (u32::from(bits[bit as usize / 8]) >> (bit % 8)) & mask;
+            let code = ((exact + ((2 * k + 1) << (15 - r))) >> 16) as i16;
+            *out = match range {
+                Range::Signed => 2 * code - most,
+                Range::Unsigned => code,
+            };
+        }
+    }
+
+    /// Adds one vector to `exact`, and its lane to the oracle.
+    fn round_to_nearest(&mut self, z: &[i64], range: Range, key: LaneKey) {
         let b = self.code_bits;
         let most = (1i64 << b) - 1;
-        self.exact.clear();
+        let begin = self.exact.len();
         self.exact.extend(z.iter().map(|z| {
             let t = match range {
                 Range::Signed => ((z << b) >> 2) + (most << 15),
@@ -106,17 +126,17 @@ impl HashActivation {
             t.clamp(0, most << 16) as u32
         }));
         self.nearest.clear();
+        let exact = self.exact[begin..].iter();
         self.nearest
-            .extend(self.exact.iter().map(|t| ((t + 0x8000) >> 16) as u8));
-        self.packed.clear();
-        self.packed.resize((z.len() * b as usize).div_ceil(8), 0);
+            .extend(exact.map(|t| ((t + 0x8000) >> 16) as u8));
+        let packed = self.oracle.add(key, b, z.len());
         for (i, code) in self.nearest.iter().enumerate() {
             let bit = i * b as usize;
             let wide = u16::from(*code) << (bit % 8);
-            self.packed[bit / 8] |= wide as u8;
+            packed[bit / 8] |= wide as u8;
             // The upper half is empty unless the code reaches into the next byte.
             if wide >> 8 != 0 {
-                self.packed[bit / 8 + 1] |= (wide >> 8) as u8;
+                packed[bit / 8 + 1] |= (wide >> 8) as u8;
             }
         }
     }
@@ -131,7 +151,6 @@ impl HashActivation {
 
 #[cfg(test)]
 mod tests {
-    use hasher_work::double_digest;
     use proptest::prelude::*;
 
     use super::*;
@@ -184,23 +203,55 @@ mod tests {
                 position: field("pos"),
             };
             let mut out = vec![0; z.len()];
-            activation.apply(&z, range, &anchor, key, &mut out);
+            activation.apply(&z, z.len(), range, &[(anchor, key)], &mut out);
             assert_eq!(
                 activation.nearest,
                 vectors::ints::<u8>(&case["nearest_codes"])
             );
-            assert_eq!(activation.packed, vectors::bytes(&case["packed"]));
+            assert!(
+                activation
+                    .oracle
+                    .message()
+                    .ends_with(&vectors::bytes(&case["packed"]))
+            );
             assert_eq!(out, vectors::ints::<i16>(&case["outputs"]));
             let header: [u8; 80] = vectors::bytes_of(&case["lane_header_block0"]);
-            let lane = Lane::new(
-                &anchor,
-                key,
-                field("bits"),
-                z.len(),
-                &activation.packed,
-                &mut Vec::new(),
-            );
-            assert_eq!(lane.block(0), double_digest(&header));
+            assert_eq!(activation.oracle.first_header(), header);
+        }
+    }
+
+    #[test]
+    fn many_vectors_at_once_get_what_each_alone_gets() {
+        for width in [1, 31, 32, 33, 128] {
+            let z: Vec<i64> = (0..40 * width as i64)
+                .map(|i| (i * 7919) % 200_000 - 100_000)
+                .collect();
+            let lanes: Vec<_> = (0..40u8)
+                .map(|i| {
+                    let position = u32::from(i % 8);
+                    let pass = u16::from(i / 8);
+                    (
+                        Digest([i / 8; 32]),
+                        LaneKey {
+                            pass,
+                            position,
+                            ..KEY
+                        },
+                    )
+                })
+                .collect();
+            let stride = width + 3;
+            let mut together = vec![7; 40 * stride];
+            let mut activation = activation(4, 8);
+            activation.apply(&z, width, Range::Signed, &lanes, &mut together);
+            let count = activation.count();
+            assert_eq!(count.digests, 40 * width.div_ceil(32) as u64);
+            for (row, (z, lane)) in z.chunks_exact(width).zip(&lanes).enumerate() {
+                let mut alone = vec![0; width];
+                activation.apply(z, width, Range::Signed, &[*lane], &mut alone);
+                assert_eq!(together[row * stride..][..width], alone);
+                assert_eq!(together[row * stride + width..][..3], [7; 3]);
+            }
         }
     }
 
@@ -213,7 +264,7 @@ mod tests {
             let mut activation = activation(code_bits, 1 << dither);
             let range = if signed { Range::Signed } else { Range::Unsigned };
             let mut out = vec![0; z.len()];
-            activation.apply(&z, range, &Digest(anchor), KEY, &mut out);
+            activation.apply(&z, z.len(), range, &[(Digest(anchor), KEY)], &mut out);
             let most = (1i64 << code_bits) - 1;
             let one = 1i64 << (code_bits - 1);
             for (z, code) in z.iter().zip(out) {
@@ -235,7 +286,8 @@ mod tests {
         let (mut sum, mut n) = (0i64, 0);
         for anchor in 0..200u8 {
             let mut out = vec![0; z.len()];
-            activation.apply(&z, Range::Signed, &Digest([anchor; 32]), KEY, &mut out);
+            let lane = (Digest([anchor; 32]), KEY);
+            activation.apply(&z, z.len(), Range::Signed, &[lane], &mut out);
             sum += out.iter().map(|c| i64::from(*c)).sum::<i64>();
             n += 64;
         }

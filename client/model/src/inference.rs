@@ -9,8 +9,6 @@
 //! new ──► wanted: anchors ──► supply(solutions) ──► wanted: … ──► wanted: none ──► finish
 //! ```
 
-use std::collections::VecDeque;
-
 use hasher_work::Digest;
 
 use crate::network::{Forward, Stage};
@@ -27,6 +25,9 @@ pub const PASSES_DEFAULT: u16 = 21;
 /// Passes whose residual streams are kept at the same time at level 2, so that
 /// their anchors are solved together. Bounds the memory of an inference.
 const PASSES_AT_ONCE: usize = 32;
+/// Rows (positions of all passes) that go through a layer together, unless a single
+/// pass has more: many enough for the CPU's vector lanes, few enough for its cache.
+const ROWS_AT_ONCE: usize = 256;
 
 /// How an inference is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,9 @@ pub struct Inference<'m> {
     embedded: Vec<i64>,
     wanted: Vec<AnchorRequest>,
     /// Passes that stand before the same layer and want their anchors.
-    running: VecDeque<Pass>,
+    running: Vec<Pass>,
+    /// Their residual streams, one after the other.
+    residual: Vec<i64>,
     layer: u16,
     passes: Vec<PassOutput>,
     ensemble: Ensemble,
@@ -119,7 +122,6 @@ pub struct Inference<'m> {
 #[derive(Debug)]
 struct Pass {
     number: u16,
-    residual: Vec<i64>,
     solutions: Vec<(Solution, u32)>,
 }
 
@@ -151,7 +153,8 @@ impl<'m> Inference<'m> {
             request: request.id(),
             options,
             wanted: Vec::new(),
-            running: VecDeque::new(),
+            running: Vec::new(),
+            residual: Vec::new(),
             layer: 0,
             passes: Vec::new(),
             ensemble: Ensemble::new(model.config().classes as usize),
@@ -218,74 +221,80 @@ impl<'m> Inference<'m> {
         self.anchors.push(solution);
         self.zero_bits.push(anchor.leading_zero_bits());
         while !self.is_done() {
-            self.run_whole_pass(self.passes.len() as u16, &anchor);
+            let passes: Vec<_> = self.next_passes().map(|pass| (pass, anchor)).collect();
+            self.run_whole_passes(&passes);
         }
     }
 
     fn run_passes(&mut self, solved: &[(Solution, Digest)]) {
-        for (solution, anchor) in solved {
+        let mut passes = Vec::with_capacity(solved.len());
+        for (number, (solution, anchor)) in (self.passes.len()..).zip(solved) {
             self.anchors.push(*solution);
             self.zero_bits.push(anchor.leading_zero_bits());
-            self.run_whole_pass(self.passes.len() as u16, anchor);
+            passes.push((number as u16, *anchor));
         }
+        self.run_whole_passes(&passes);
         self.begin_passes();
     }
 
-    fn run_whole_pass(&mut self, pass: u16, anchor: &Digest) {
-        let mut residual = self.embedded.clone();
-        let mut stage = Stage {
-            pass,
-            layer: 0,
-            anchor,
-        };
-        while stage.layer < self.layers() {
-            self.forward.layer(stage, &mut residual);
-            stage.layer += 1;
+    fn run_whole_passes(&mut self, passes: &[(u16, Digest)]) {
+        for passes in passes.chunks(self.passes_at_once()) {
+            let mut residual = self.embedded.repeat(passes.len());
+            let mut stage = Stage { layer: 0, passes };
+            while stage.layer < self.layers() {
+                self.forward.layer(stage, &mut residual);
+                stage.layer += 1;
+            }
+            let pooled = self.forward.pool(residual);
+            let logits = self.forward.head(stage, &pooled);
+            self.record(&logits, passes.len());
         }
-        let pooled = self.forward.pool(residual);
-        let logits = self.forward.head(stage, &pooled);
-        self.record(logits);
     }
 
     /// Takes all running passes through the layer before which they stand.
     fn run_one_layer(&mut self, solved: &[(Solution, Digest)]) {
-        let (layer, layers) = (self.layer, self.layers());
-        let mut running = std::mem::take(&mut self.running);
-        for (pass, (solution, anchor)) in running.iter_mut().zip(solved) {
+        let mut passes = Vec::with_capacity(solved.len());
+        for (pass, (solution, anchor)) in self.running.iter_mut().zip(solved) {
             pass.solutions.push((*solution, anchor.leading_zero_bits()));
-            let stage = Stage {
-                pass: pass.number,
-                layer,
-                anchor,
-            };
+            passes.push((pass.number, *anchor));
+        }
+        let mut residual = std::mem::take(&mut self.residual);
+        let at_once = self.passes_at_once();
+        let chunk = residual.len() / passes.len() * at_once;
+        let (layer, layers) = (self.layer, self.layers());
+        for (passes, residual) in passes.chunks(at_once).zip(residual.chunks_mut(chunk)) {
+            let stage = Stage { layer, passes };
             if layer == layers {
-                let logits = self.forward.head(stage, &pass.residual);
-                self.record(logits);
-                for (solution, zero_bits) in pass.solutions.drain(..) {
-                    self.anchors.push(solution);
-                    self.zero_bits.push(zero_bits);
-                }
-                continue;
-            }
-            self.forward.layer(stage, &mut pass.residual);
-            if layer + 1 == layers {
-                pass.residual = self.forward.pool(std::mem::take(&mut pass.residual));
+                let logits = self.forward.head(stage, residual);
+                self.record(&logits, passes.len());
+            } else {
+                self.forward.layer(stage, residual);
             }
         }
         if layer == layers {
+            for (solution, zero_bits) in self.running.drain(..).flat_map(|pass| pass.solutions) {
+                self.anchors.push(solution);
+                self.zero_bits.push(zero_bits);
+            }
             self.begin_passes();
-        } else {
-            self.running = running;
-            self.layer += 1;
-            self.want_layer_anchors();
-        }
-    }
-
-    /// Asks for the anchors of the next passes, if there are to be any.
-    fn begin_passes(&mut self) {
-        if self.is_done() {
             return;
         }
+        if layer + 1 == layers {
+            residual = self.forward.pool(residual);
+        }
+        self.residual = residual;
+        self.layer += 1;
+        self.want_layer_anchors();
+    }
+
+    /// Passes that go through a layer together.
+    fn passes_at_once(&self) -> usize {
+        let positions = self.embedded.len() / self.model.config().width as usize;
+        (ROWS_AT_ONCE / positions).max(1)
+    }
+
+    /// Numbers of the passes that are certain to be wanted next.
+    fn next_passes(&self) -> impl Iterator<Item = u16> + use<> {
         let first = self.passes.len();
         let mut count = usize::from(self.options.passes) - first;
         if self.options.early_stop {
@@ -295,7 +304,15 @@ impl<'m> Inference<'m> {
         if self.options.level == Level::Layer {
             count = count.min(PASSES_AT_ONCE);
         }
-        let numbers = (first..first + count).map(|number| number as u16);
+        (first..first + count).map(|number| number as u16)
+    }
+
+    /// Asks for the anchors of the next passes, if there are to be any.
+    fn begin_passes(&mut self) {
+        if self.is_done() {
+            return;
+        }
+        let numbers = self.next_passes();
         if self.options.level == Level::Pass {
             self.wanted = numbers
                 .map(|number| self.anchor(Some(number), None, Digest([0; 32])))
@@ -305,20 +322,22 @@ impl<'m> Inference<'m> {
         self.running = numbers
             .map(|number| Pass {
                 number,
-                residual: self.embedded.clone(),
                 solutions: Vec::new(),
             })
             .collect();
+        self.residual = self.embedded.repeat(self.running.len());
         self.layer = 0;
         self.want_layer_anchors();
     }
 
     fn want_layer_anchors(&mut self) {
+        let length = self.residual.len() / self.running.len();
         self.wanted = self
             .running
             .iter()
-            .map(|pass| {
-                let state = Forward::state(&pass.residual);
+            .zip(self.residual.chunks_exact(length))
+            .map(|(pass, residual)| {
+                let state = Forward::state(residual);
                 self.anchor(Some(pass.number), Some(self.layer), state)
             })
             .collect();
@@ -334,10 +353,14 @@ impl<'m> Inference<'m> {
         )
     }
 
-    fn record(&mut self, logits: Vec<i32>) {
-        let output = PassOutput::new(logits, self.model.config().classes as usize);
-        self.ensemble.add(&output.probabilities);
-        self.passes.push(output);
+    /// Takes the logits of some passes in, one after the other.
+    fn record(&mut self, logits: &[i32], passes: usize) {
+        let classes = self.model.config().classes as usize;
+        for logits in logits.chunks_exact(logits.len() / passes) {
+            let output = PassOutput::new(logits.to_vec(), classes);
+            self.ensemble.add(&output.probabilities);
+            self.passes.push(output);
+        }
     }
 
     fn is_done(&self) -> bool {

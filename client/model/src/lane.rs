@@ -5,9 +5,11 @@
 //! "HSH2" | anchor   | first 28 bytes of C  | block | zeros   |   ──HH──► 256 bits
 //! ```
 //!
-//! Always hashed on this CPU: no device can answer these headers.
+//! Always hashed on this CPU: no device can answer these headers. Many lanes are hashed
+//! together.
 
-use hasher_work::{Digest, Midstate, Nonce, Tail, Work, digest};
+use hasher_kernel::{digest_batch, double_digest_batch};
+use hasher_work::Digest;
 
 /// Which vector of an inference a lane belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,48 +33,77 @@ pub struct OracleCount {
     pub digests: u64,
 }
 
-/// One lane, ready to yield its digests.
-pub(crate) struct Lane {
-    midstate: Midstate,
+/// Fixed bytes of the message that a lane commits to, before the codes.
+const PREFIX_BYTES: usize = 20;
+
+/// Scratch space in which the digests of many lanes are computed together, so that the
+/// CPU's vector lanes are full.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    /// What each lane commits to, all of one length.
+    messages: Vec<u8>,
+    headers: Vec<[u8; 80]>,
 }
 
-impl Lane {
-    /// The lane of a vector of `units` codes of `code_bits` bits whose nearest
-    /// codes are `packed`. `message` is scratch space.
-    pub fn new(
-        anchor: &Digest,
-        key: LaneKey,
-        code_bits: u32,
-        units: usize,
-        packed: &[u8],
-        message: &mut Vec<u8>,
-    ) -> Self {
-        message.clear();
-        message.extend(b"HSHRlan1");
-        message.extend(key.layer.to_le_bytes());
-        message.extend([key.site, code_bits as u8]);
-        message.extend(key.pass.to_le_bytes());
-        message.extend(key.position.to_le_bytes());
-        message.extend((units as u16).to_le_bytes());
-        message.extend(packed);
-        let commitment = digest(message);
-        let mut first = [0; 64];
-        first[..4].copy_from_slice(b"HSH2");
-        first[4..36].copy_from_slice(&anchor.0);
-        first[36..].copy_from_slice(&commitment.0[..28]);
-        Self {
-            midstate: Midstate::of(&first),
-        }
+impl Oracle {
+    /// Forgets the lanes of before.
+    pub fn clear(&mut self) {
+        self.messages.clear();
     }
 
-    /// 256 bits of dither.
-    pub fn block(&self, number: u32) -> Digest {
-        let mut tail = [0; 12];
-        tail[..4].copy_from_slice(&number.to_le_bytes());
-        Work {
-            midstate: self.midstate,
-            tail: Tail::from_header_bytes(tail),
+    /// Adds the lane of a vector of `units` codes of `code_bits` bits; returns where
+    /// the caller puts the nearest codes, packed, which are all zero so far. All lanes
+    /// until the next [`Oracle::clear`] must have equally many of equal size.
+    pub fn add(&mut self, key: LaneKey, code_bits: u32, units: usize) -> &mut [u8] {
+        self.messages.extend(b"HSHRlan1");
+        self.messages.extend(key.layer.to_le_bytes());
+        self.messages.extend([key.site, code_bits as u8]);
+        self.messages.extend(key.pass.to_le_bytes());
+        self.messages.extend(key.position.to_le_bytes());
+        self.messages.extend((units as u16).to_le_bytes());
+        let begin = self.messages.len();
+        let packed = (units * code_bits as usize).div_ceil(8);
+        self.messages.resize(begin + packed, 0);
+        &mut self.messages[begin..]
+    }
+
+    /// `blocks` times 256 bits of dither for each lane, lane by lane. `anchors` are
+    /// those of the lanes.
+    pub fn dither<'a>(
+        &mut self,
+        anchors: impl ExactSizeIterator<Item = &'a Digest>,
+        blocks: usize,
+    ) -> Vec<Digest> {
+        let lanes = anchors.len();
+        if lanes == 0 {
+            return Vec::new();
         }
-        .digest(Nonce(0))
+        let length = self.messages.len() / lanes;
+        debug_assert!(length >= PREFIX_BYTES && length * lanes == self.messages.len());
+        let messages: Vec<&[u8]> = self.messages.chunks_exact(length).collect();
+        let commitments = digest_batch(&messages);
+        self.headers.clear();
+        for (anchor, commitment) in anchors.zip(&commitments) {
+            let mut header = [0; 80];
+            header[..4].copy_from_slice(b"HSH2");
+            header[4..36].copy_from_slice(&anchor.0);
+            header[36..64].copy_from_slice(&commitment.0[..28]);
+            for number in 0..blocks as u32 {
+                header[64..68].copy_from_slice(&number.to_le_bytes());
+                self.headers.push(header);
+            }
+        }
+        double_digest_batch(&self.headers)
+    }
+}
+
+#[cfg(test)]
+impl Oracle {
+    pub fn message(&self) -> &[u8] {
+        &self.messages
+    }
+
+    pub fn first_header(&self) -> [u8; 80] {
+        self.headers[0]
     }
 }

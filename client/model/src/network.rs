@@ -14,42 +14,54 @@ use crate::lane::{LaneKey, OracleCount};
 use crate::number::{exp2_negative, norm};
 use crate::{Matrix, Model, Request};
 
-/// Runs a model's layers; owns the scratch space of one position or sequence.
+/// Runs a model's layers for many passes at once; owns the scratch space.
+///
+/// Passes share the weights and differ in their dither. Wherever a buffer holds rows,
+/// those of the first pass come first, position by position.
 #[derive(Debug)]
 pub(crate) struct Forward<'m> {
     model: &'m Model,
     activation: HashActivation,
     score_factor: i64,
     /// Positions of the request at hand.
-    rows: usize,
-    /// Codes of all positions, each row padded as the next matrix wants it.
+    positions: usize,
+    /// Codes of all rows, each padded as the next matrix wants it.
     codes: Vec<i16>,
     query: Vec<i64>,
     key: Vec<i64>,
     value: Vec<i64>,
     mixed: Vec<i64>,
-    /// One position's sums or normed values.
+    /// Normed values or sums of all rows.
     sums: Vec<i64>,
     weights: Vec<i64>,
 }
 
-/// Where the forward pass stands, for keying its dither.
+/// Where some passes stand, for keying their dither.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage<'a> {
-    pub pass: u16,
     /// The layer; the number of layers stands for the head.
     pub layer: u16,
-    pub anchor: &'a Digest,
+    /// Number and anchor of each pass.
+    pub passes: &'a [(u16, Digest)],
 }
 
 impl Stage<'_> {
-    fn key(&self, site: u8, position: usize) -> LaneKey {
-        LaneKey {
-            layer: self.layer,
-            site,
-            pass: self.pass,
-            position: position as u32,
+    /// The lanes of so many rows of all passes.
+    fn lanes(&self, site: u8, rows: usize) -> Vec<(Digest, LaneKey)> {
+        let positions = rows / self.passes.len();
+        let mut lanes = Vec::with_capacity(rows);
+        for (pass, anchor) in self.passes {
+            lanes.extend((0..positions as u32).map(|position| {
+                let key = LaneKey {
+                    layer: self.layer,
+                    site,
+                    pass: *pass,
+                    position,
+                };
+                (*anchor, key)
+            }));
         }
+        lanes
     }
 }
 
@@ -59,7 +71,7 @@ impl<'m> Forward<'m> {
             model,
             activation: HashActivation::new(model.config()),
             score_factor: score_factor(model.config().head_width()),
-            rows: 0,
+            positions: 0,
             codes: Vec::new(),
             query: Vec::new(),
             key: Vec::new(),
@@ -83,7 +95,7 @@ impl<'m> Forward<'m> {
         let inputs = config.inputs as usize;
         match config.task {
             Task::Classifier => {
-                self.rows = config.positions as usize;
+                self.positions = config.positions as usize;
                 self.codes.clear();
                 for row in request.input().chunks_exact(inputs) {
                     self.codes.extend(row.iter().map(|code| i16::from(*code)));
@@ -92,7 +104,7 @@ impl<'m> Forward<'m> {
             }
             Task::LanguageModel => self.embed_tokens(request, stride),
         }
-        let mut residual = network.positions[..self.rows * config.width as usize].to_vec();
+        let mut residual = network.positions[..self.positions * config.width as usize].to_vec();
         self.add_product(&network.embedding, config.input_fraction, &mut residual);
         residual
     }
@@ -102,7 +114,7 @@ impl<'m> Forward<'m> {
         let width = self.model.config().width as usize;
         let start = self.model.config().vocabulary;
         let tokens: Vec<u32> = [start, start].into_iter().chain(request.tokens()).collect();
-        self.rows = tokens.len() - 2;
+        self.positions = tokens.len() - 2;
         self.codes.clear();
         for seen in tokens.windows(3) {
             for token in seen.iter().rev() {
@@ -113,7 +125,7 @@ impl<'m> Forward<'m> {
         }
     }
 
-    /// One layer: changes the residual stream in place.
+    /// One layer: changes the residual streams in place.
     pub fn layer(&mut self, stage: Stage<'_>, residual: &mut [i64]) {
         let layer = &self.model.network.layers[usize::from(stage.layer)];
         self.quantise_normed(stage, 0, &layer.attention_gains, residual);
@@ -127,21 +139,26 @@ impl<'m> Forward<'m> {
         self.add_product(&layer.contract, fraction, residual);
     }
 
-    /// What enters the head: the mean over positions for a classifier, every
-    /// position for a language model.
+    /// What enters the head: the mean over each pass's positions for a classifier,
+    /// every position for a language model.
     pub fn pool(&self, residual: Vec<i64>) -> Vec<i64> {
         match self.model.config().task {
             Task::LanguageModel => residual,
             Task::Classifier => {
                 let width = self.model.config().width as usize;
-                let mut pooled = vec![0; width];
-                for row in residual.chunks_exact(width) {
-                    pooled.iter_mut().zip(row).for_each(|(sum, h)| *sum += h);
+                let mut pooled = Vec::new();
+                for pass in residual.chunks_exact(self.positions * width) {
+                    let begin = pooled.len();
+                    pooled.resize(begin + width, 0);
+                    let means = &mut pooled[begin..];
+                    for row in pass.chunks_exact(width) {
+                        means.iter_mut().zip(row).for_each(|(sum, h)| *sum += h);
+                    }
+                    let positions = self.positions as i64;
+                    for sum in means {
+                        *sum = sum.div_euclid(positions);
+                    }
                 }
-                let rows = self.rows as i64;
-                pooled
-                    .iter_mut()
-                    .for_each(|sum| *sum = sum.div_euclid(rows));
                 pooled
             }
         }
@@ -151,17 +168,9 @@ impl<'m> Forward<'m> {
     pub fn head(&mut self, stage: Stage<'_>, pooled: &[i64]) -> Vec<i32> {
         let network = &self.model.network;
         self.quantise_normed(stage, 0, &network.last_gains, pooled);
-        let classes = self.model.config().classes as usize;
-        let mut logits = Vec::with_capacity(classes);
-        self.sums.resize(classes, 0);
-        for codes in self.codes.chunks_exact(network.head.stride()) {
-            network
-                .head
-                .multiply(codes, self.model.config().code_bits - 1, &mut self.sums);
-            // The model's bounds keep logits within 32 bits.
-            logits.extend(self.sums.iter().map(|logit| *logit as i32));
-        }
-        logits
+        self.multiply(&network.head);
+        // The model's bounds keep logits within 32 bits.
+        self.sums.iter().map(|logit| *logit as i32).collect()
     }
 
     /// Digest of a residual stream, for anchors that depend on it.
@@ -177,28 +186,30 @@ impl<'m> Forward<'m> {
         self.model.config().code_bits - 1
     }
 
-    /// Norm and hash activation of each position into `codes`.
+    /// Norm and hash activation of each row into `codes`.
     fn quantise_normed(&mut self, stage: Stage<'_>, site: u8, gains: &[i8], residual: &[i64]) {
         let width = gains.len();
-        let stride = width.next_multiple_of(TILE_COLUMNS);
-        self.codes.clear();
-        self.codes.resize(residual.len() / width * stride, 0);
-        self.sums.resize(width, 0);
+        self.sums.resize(residual.len(), 0);
         let rows = residual.chunks_exact(width);
-        for (position, (row, codes)) in rows.zip(self.codes.chunks_exact_mut(stride)).enumerate() {
-            norm(row, gains, &mut self.sums);
-            let key = stage.key(site, position);
-            self.activation.apply(
-                &self.sums,
-                Range::Signed,
-                stage.anchor,
-                key,
-                &mut codes[..width],
-            );
+        for (row, normed) in rows.zip(self.sums.chunks_exact_mut(width)) {
+            norm(row, gains, normed);
         }
+        self.quantise_sums(stage, site, width, Range::Signed);
     }
 
-    /// Queries, keys and values of all positions.
+    /// Hash activation of each row of `sums` into `codes`.
+    fn quantise_sums(&mut self, stage: Stage<'_>, site: u8, width: usize, range: Range) {
+        quantise(
+            &mut self.activation,
+            &self.sums,
+            width,
+            range,
+            |rows| stage.lanes(site, rows),
+            &mut self.codes,
+        );
+    }
+
+    /// Queries, keys and values of all rows.
     fn project(&mut self, layer: u16) {
         let layer = &self.model.network.layers[usize::from(layer)];
         let fraction = self.code_fraction();
@@ -207,102 +218,109 @@ impl<'m> Forward<'m> {
             (&layer.key, &mut self.key),
             (&layer.value, &mut self.value),
         ] {
-            let width = matrix.shape().outputs;
-            out.resize(self.rows * width, 0);
-            let codes = self.codes.chunks_exact(matrix.stride());
-            for (codes, out) in codes.zip(out.chunks_exact_mut(width)) {
-                matrix.multiply(codes, fraction, out);
-            }
+            multiply(matrix, &self.codes, fraction, out);
         }
     }
 
-    /// Soft-max attention, head by head, into `mixed`.
+    /// Soft-max attention, pass by pass and head by head, into `mixed`.
     fn attend(&mut self) {
         let config = self.model.config();
         let (width, head) = (config.width as usize, config.head_width());
         self.mixed.clear();
-        self.mixed.resize(self.rows * width, 0);
-        for first in (0..width).step_by(head) {
-            for at in 0..self.rows {
-                // A masked position scores −2³⁰ and weighs nothing, by the
-                // model's bounds; leaving it out is the same.
-                let seen = match config.task {
-                    Task::Classifier => self.rows,
-                    Task::LanguageModel => at + 1,
-                };
-                let query = &self.query[at * width + first..][..head];
-                self.weights.clear();
-                self.weights.extend((0..seen).map(|other| {
-                    let key = &self.key[other * width + first..][..head];
-                    let product: i64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
-                    ((product >> 16) * self.score_factor) >> 24
-                }));
-                let max = self.weights.iter().copied().max().unwrap_or(0);
-                let mut total = 0;
-                let mixed = &mut self.mixed[at * width + first..][..head];
-                for (other, score) in self.weights.iter().enumerate() {
-                    let weight = exp2_negative(max - score);
-                    total += weight;
-                    let value = &self.value[other * width + first..][..head];
-                    mixed
-                        .iter_mut()
-                        .zip(value)
-                        .for_each(|(o, v)| *o += weight * v);
+        self.mixed.resize(self.query.len(), 0);
+        let positions = self.positions;
+        for first_row in (0..self.query.len() / width).step_by(positions) {
+            for first in (0..width).step_by(head) {
+                let begin = |position| (first_row + position) * width + first;
+                for at in 0..positions {
+                    // A masked position scores −2³⁰ and weighs nothing, by the
+                    // model's bounds; leaving it out is the same.
+                    let seen = match config.task {
+                        Task::Classifier => positions,
+                        Task::LanguageModel => at + 1,
+                    };
+                    let query = &self.query[begin(at)..][..head];
+                    self.weights.clear();
+                    self.weights.extend((0..seen).map(|other| {
+                        let key = &self.key[begin(other)..][..head];
+                        let product: i64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
+                        ((product >> 16) * self.score_factor) >> 24
+                    }));
+                    let max = self.weights.iter().copied().max().unwrap_or(0);
+                    let mut total = 0;
+                    let mixed = &mut self.mixed[begin(at)..][..head];
+                    for (other, score) in self.weights.iter().enumerate() {
+                        let weight = exp2_negative(max - score);
+                        total += weight;
+                        let value = &self.value[begin(other)..][..head];
+                        mixed
+                            .iter_mut()
+                            .zip(value)
+                            .for_each(|(o, v)| *o += weight * v);
+                    }
+                    mixed.iter_mut().for_each(|o| *o = o.div_euclid(total));
                 }
-                mixed.iter_mut().for_each(|o| *o = o.div_euclid(total));
             }
         }
     }
 
     /// Hash activation of what attention mixed.
     fn quantise_mixed(&mut self, stage: Stage<'_>) {
-        let width = self.model.config().width as usize;
-        let stride = width.next_multiple_of(TILE_COLUMNS);
-        self.codes.clear();
-        self.codes.resize(self.rows * stride, 0);
-        let rows = self.mixed.chunks_exact(width);
-        for (position, (row, codes)) in rows.zip(self.codes.chunks_exact_mut(stride)).enumerate() {
-            let key = stage.key(1, position);
-            self.activation
-                .apply(row, Range::Signed, stage.anchor, key, &mut codes[..width]);
-        }
+        quantise(
+            &mut self.activation,
+            &self.mixed,
+            self.model.config().width as usize,
+            Range::Signed,
+            |rows| stage.lanes(1, rows),
+            &mut self.codes,
+        );
     }
 
     /// The hidden layer: `codes` in, `codes` out.
     fn expand(&mut self, stage: Stage<'_>) {
         let matrix = &self.model.network.layers[usize::from(stage.layer)].expand;
-        let fraction = self.code_fraction();
-        let hidden = matrix.shape().outputs;
-        let stride = hidden.next_multiple_of(TILE_COLUMNS);
-        let codes = std::mem::take(&mut self.codes);
-        self.codes.resize(self.rows * stride, 0);
-        self.sums.resize(hidden, 0);
-        let rows = codes.chunks_exact(matrix.stride());
-        for (position, (row, out)) in rows.zip(self.codes.chunks_exact_mut(stride)).enumerate() {
-            matrix.multiply(row, fraction, &mut self.sums);
-            let key = stage.key(3, position);
-            self.activation.apply(
-                &self.sums,
-                Range::Unsigned,
-                stage.anchor,
-                key,
-                &mut out[..hidden],
-            );
-        }
+        self.multiply(matrix);
+        self.quantise_sums(stage, 3, matrix.shape().outputs, Range::Unsigned);
     }
 
-    /// `residual += matrix · codes`, position by position.
-    fn add_product(&mut self, matrix: &Matrix, fraction: u32, residual: &mut [i64]) {
-        let width = matrix.shape().outputs;
-        self.sums.resize(width, 0);
-        let codes = self.codes.chunks_exact(matrix.stride());
-        for (codes, row) in codes.zip(residual.chunks_exact_mut(width)) {
-            matrix.multiply(codes, fraction, &mut self.sums);
-            row.iter_mut()
-                .zip(&self.sums)
-                .for_each(|(h, sum)| *h += sum);
-        }
+    /// `sums = matrix · codes`, row by row.
+    fn multiply(&mut self, matrix: &Matrix) {
+        let fraction = self.code_fraction();
+        multiply(matrix, &self.codes, fraction, &mut self.sums);
     }
+
+    /// `residual += matrix · codes`, row by row.
+    fn add_product(&mut self, matrix: &Matrix, fraction: u32, residual: &mut [i64]) {
+        multiply(matrix, &self.codes, fraction, &mut self.sums);
+        residual
+            .iter_mut()
+            .zip(&self.sums)
+            .for_each(|(h, sum)| *h += sum);
+    }
+}
+
+/// `out = matrix · codes`, row by row.
+fn multiply(matrix: &Matrix, codes: &[i16], fraction: u32, out: &mut Vec<i64>) {
+    let (stride, width) = (matrix.stride(), matrix.shape().outputs);
+    out.resize(codes.len() / stride * width, 0);
+    for (codes, out) in codes.chunks_exact(stride).zip(out.chunks_exact_mut(width)) {
+        matrix.multiply(codes, fraction, out);
+    }
+}
+
+/// Hash activation of each row of `z`, padded as the next matrix wants it.
+fn quantise(
+    activation: &mut HashActivation,
+    z: &[i64],
+    width: usize,
+    range: Range,
+    lanes: impl Fn(usize) -> Vec<(Digest, LaneKey)>,
+    codes: &mut Vec<i16>,
+) {
+    let rows = z.len() / width;
+    codes.clear();
+    codes.resize(rows * width.next_multiple_of(TILE_COLUMNS), 0);
+    activation.apply(z, width, range, &lanes(rows), codes);
 }
 
 #[cfg(test)]

@@ -99,9 +99,10 @@ impl Activate for OracleDither {
             pass: PASS,
             position: lane.position as u32,
         };
-        let anchor = &self.anchors[lane.example];
+        let lanes = [(self.anchors[lane.example], key)];
+        let width = self.input.len();
         self.activation
-            .apply(&self.input, quantiser.range, anchor, key, &mut self.codes);
+            .apply(&self.input, width, quantiser.range, &lanes, &mut self.codes);
         for (y, code) in y.iter_mut().zip(&self.codes) {
             *y = f32::from(*code) * self.unit;
         }

@@ -7,6 +7,7 @@
 mod clock;
 mod kernel;
 mod machine;
+mod model;
 mod race;
 mod range;
 mod report;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Suite {
     /// Nonce scans and batch digests, against the sha2 crate and ring.
     Kernel,
+    /// One digit by a digits model, 21 passes in direct mode.
+    Model,
     /// One whole range of 2^32 nonces on all CPUs.
     Range,
 }
@@ -52,6 +55,12 @@ fn main() -> ExitCode {
                 let mut report = Report::new();
                 kernel::scans(&machine, turns, &mut report);
                 kernel::batches(&machine, turns, &mut report);
+                println!("{report}");
+                passed &= report.passed();
+            }
+            Suite::Model => {
+                let mut report = Report::new();
+                model::inference(turns, &mut report);
                 println!("{report}");
                 passed &= report.passed();
             }

@@ -18,10 +18,10 @@ fn every_step_of_the_published_trace_is_met() {
     let anchor = AnchorRequest::new(model.id(), &request.id(), Level::Pass, point, Mode::Direct)
         .check(Solution::DIRECT)
         .unwrap();
+    let passes = [(0, anchor)];
     let mut stage = Stage {
-        pass: 0,
         layer: 0,
-        anchor: &anchor,
+        passes: &passes,
     };
     let mut forward = Forward::new(&model);
     let mut trace = entry["trace_pass0"].as_array().unwrap().iter();
