@@ -59,6 +59,15 @@ impl Manifest {
         self.matrices.iter().map(|(_, s)| s.seed_count()).sum()
     }
 
+    /// Bytes that the weights, biases and gains would take as 32-bit floats.
+    pub fn float_bytes(&self) -> usize {
+        let numbers = self.matrices.iter().map(|(role, shape)| match role {
+            MatrixRole::Gains => shape.weights(),
+            _ => shape.weights() + shape.outputs,
+        });
+        numbers.sum::<usize>() * size_of::<f32>()
+    }
+
     /// The bytes of the manifest.
     pub fn to_bytes(&self) -> Vec<u8> {
         let c = &self.config;

@@ -200,16 +200,7 @@ impl Model {
 
     /// Bytes that the same weights, biases and gains would take as 32-bit floats.
     pub fn float_bytes(&self) -> usize {
-        let parameters: usize = self
-            .manifest
-            .matrices()
-            .iter()
-            .map(|(role, shape)| match role {
-                MatrixRole::Gains => shape.weights(),
-                _ => shape.weights() + shape.outputs,
-            })
-            .sum();
-        parameters * size_of::<f32>()
+        self.manifest.float_bytes()
     }
 }
 

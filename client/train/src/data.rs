@@ -278,6 +278,60 @@ impl Dataset {
         self.shape.classes
     }
 
+    /// The training part split once more: its last `percent` per cent become the test
+    /// part, to be judged on while training without touching the real one. Windows
+    /// that overlap those are left out.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] for a percentage above 99,
+    /// [`DataError::NoTrainingExamples`].
+    pub fn kept_back(&self, percent: u8) -> Result<Self, DataError> {
+        if percent > 99 {
+            return Err(DataError::Shape {
+                field: "percent",
+                value: usize::from(percent),
+                least: 0,
+                most: 99,
+            });
+        }
+        let count = self.train.len();
+        let kept = self.train[count - count * usize::from(percent) / 100..].to_vec();
+        let first = match self.task {
+            Task::Classifier => count - kept.len(),
+            Task::LanguageModel => {
+                let start = kept.iter().min().copied().unwrap_or(usize::MAX);
+                let before = |at: &usize| at.saturating_add(self.shape.positions) < start;
+                self.train.iter().take_while(|at| before(at)).count()
+            }
+        };
+        let train = self.train[..first].to_vec();
+        if train.is_empty() {
+            return Err(DataError::NoTrainingExamples);
+        }
+        Ok(Self {
+            train,
+            test: kept,
+            ..self.clone()
+        })
+    }
+
+    /// The same examples with another test part.
+    ///
+    /// # Errors
+    /// [`DataError::Split`] for an example that does not exist, is named twice or is
+    /// for training.
+    pub fn with_test(&self, test: Vec<usize>) -> Result<Self, DataError> {
+        let examples = match self.task {
+            Task::Classifier => self.labels.len(),
+            Task::LanguageModel => self.codes.len().saturating_sub(self.shape.positions),
+        };
+        check_split(examples, &self.train, &test)?;
+        Ok(Self {
+            test,
+            ..self.clone()
+        })
+    }
+
     /// Indices of the examples of one part, in the split's order.
     pub fn part(&self, part: Part) -> &[usize] {
         match part {
@@ -465,6 +519,19 @@ mod tests {
         };
         let fraction = Dataset::new(shape, vec![], vec![], vec![], vec![]);
         assert_eq!(text(fraction), "input_fraction is 9, must be 0 to 8");
+    }
+
+    #[test]
+    fn what_is_kept_back_was_for_training_and_overlaps_nothing() {
+        let labelled = data(vec![2, 0, 1], vec![]).unwrap().kept_back(40).unwrap();
+        assert_eq!(labelled.part(Part::Train), [2, 0]);
+        assert_eq!(labelled.part(Part::Test), [1]);
+        let starts = (0..50).collect();
+        let text = Dataset::sequence(8, 4, vec![1; 100], &[], starts, vec![70]).unwrap();
+        let kept = text.kept_back(20).unwrap();
+        assert_eq!(kept.part(Part::Test).first(), Some(&40));
+        assert_eq!(kept.part(Part::Train).last(), Some(&31));
+        assert!(data(vec![0], vec![]).unwrap().kept_back(100).is_err());
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub enum TrainError {
     /// All steps of the configuration are done.
     #[error("training is finished: all {0} steps are done")]
     Finished(u32),
+    /// A tile of a model that is to be trained on is of another basis.
+    #[error("seed {0} has a salt: only models of the basis with salt 0 can be trained further")]
+    Salt(usize),
+    /// A model that is to be trained on does not fit the data.
+    #[error("the model has other inputs or classes than the data, or kinds that differ by layer")]
+    OtherManifest,
     /// A run with float weights has no seeds that could be a model.
     #[error("a run with float weights makes no model file; train seeds instead")]
     FloatWeights,

@@ -13,8 +13,8 @@ use std::num::NonZero;
 use std::thread;
 
 use hasher_model::{
-    DirectAnchors, Model, Options, OracleCount, Outcome, PASSES_MAX, Request, SEED_BYTES, Task,
-    predict,
+    Config, DirectAnchors, Model, Options, OracleCount, Outcome, PASSES_MAX, Request, SEED_BYTES,
+    Task, predict,
 };
 
 pub use calibration::{AbstentionPoint, CalibrationBin, abstention, calibration};
@@ -132,7 +132,7 @@ pub fn evaluate(
     options: EvalOptions<'_>,
 ) -> Result<Evaluation, TrainError> {
     check_passes(options.passes)?;
-    check_shape(model, data)?;
+    check_shape(model.config(), data)?;
     let classes = model.config().classes as usize;
     let most = most(options.passes);
     run_all(data.part(part), options, |example| {
@@ -247,8 +247,7 @@ fn check_passes(passes: &[u16]) -> Result<(), TrainError> {
     }
 }
 
-fn check_shape(model: &Model, data: &Dataset) -> Result<(), TrainError> {
-    let config = model.config();
+fn check_shape(config: &Config, data: &Dataset) -> Result<(), TrainError> {
     let shape =
         |task: Task, positions: usize, inputs: usize, fraction: u32, classes: usize| match task {
             Task::Classifier => format!(

@@ -174,6 +174,40 @@ impl Latents {
         }
     }
 
+    /// Takes the values that the seeds of a model stand for, which must be of these
+    /// kinds and of the basis that training uses: `UpdateSeeds` then gives the same
+    /// weights again. Gains and biases lie on their grid already.
+    pub(crate) fn take(&mut self, seeds: &[Seed]) -> Result<(), UpdateError> {
+        let mut rest = seeds;
+        for (index, part) in self.parts.iter().enumerate() {
+            let (own, after) = rest.split_at(part.shape.seed_count());
+            rest = after;
+            let values = &mut self.values[part.latents.clone()];
+            if !part.is_tiled {
+                let matrix = Matrix::decode(part.shape, index as u16, own, &mut self.cache)?;
+                if index == GAINS {
+                    for (at, value) in values.iter_mut().enumerate() {
+                        let factor = if at < self.shape.width {
+                            POSITION_FACTOR
+                        } else {
+                            1.0
+                        };
+                        *value = f32::from(matrix.weight(at, 0)) * GAIN_UNIT / factor;
+                    }
+                } else {
+                    let (weights, biases) = values.split_at_mut(part.shape.weights());
+                    weights.copy_from_slice(&matrix.to_f32());
+                    biases.copy_from_slice(&matrix.biases_f32());
+                }
+                continue;
+            }
+            for (tile, seed) in values.as_chunks_mut::<PER_TILE>().0.iter_mut().zip(own) {
+                take_tile(part.shape.kind, seed, tile);
+            }
+        }
+        Ok(())
+    }
+
     /// All latents.
     pub(crate) fn values(&self) -> &[f32] {
         &self.values
@@ -315,6 +349,23 @@ impl Latents {
             pull_back_biases(shape, bias, &mut self.cache, tiles);
             first_seed += count;
         }
+    }
+}
+
+fn take_tile(kind: Kind, seed: &Seed, tile: &mut [f32; PER_TILE]) {
+    let scale = seed.scale().to_f64();
+    // Each of two factors takes the root: their product has the scale.
+    let unit = if kind == Kind::Kron {
+        scale.sqrt()
+    } else {
+        scale
+    };
+    let (coefficients, biases) = tile.split_at_mut(TILE_COEFFICIENTS);
+    for (value, n) in coefficients.iter_mut().zip(seed.coefficients()) {
+        *value = (f64::from(n) * unit) as f32;
+    }
+    for (value, n) in biases.iter_mut().zip(seed.biases()) {
+        *value = f32::from(n) * GAIN_UNIT;
     }
 }
 

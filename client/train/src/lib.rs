@@ -34,6 +34,7 @@
 
 mod checkpoint;
 mod config;
+mod convert;
 pub mod data;
 mod dense;
 mod error;
@@ -56,6 +57,7 @@ pub use config::{
     Activation, BATCH_MAX, ConfigError, DitherSource, STEP_BYTES_MAX, STEPS_MAX, Surrogate,
     TrainConfig, Weights,
 };
+pub use convert::{ConvertError, Converted, convert};
 pub use error::TrainError;
 pub use evaluation::{
     AbstentionPoint, CalibrationBin, EarlyStopRow, EvalOptions, EvalRow, Evaluation, Footprint,

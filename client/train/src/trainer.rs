@@ -6,7 +6,7 @@
 use std::num::NonZero;
 use std::thread;
 
-use hasher_model::{MODEL_BYTES_MAX, Manifest, Model, ModelError, SEED_BYTES, Seed};
+use hasher_model::{Config, MODEL_BYTES_MAX, Manifest, Model, ModelError, SEED_BYTES, Seed};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{DitherSource, TrainConfig, Weights};
@@ -105,6 +105,57 @@ impl<'a> Trainer<'a> {
         Ok(trainer)
     }
 
+    /// A run that begins with the weights of `model`, for fine-tuning. Sizes and kinds
+    /// are the model's, whatever `config` says of them.
+    ///
+    /// # Errors
+    /// [`TrainError::Salt`] for a model whose tiles are of another hash basis than the
+    /// one that training uses, [`TrainError::OtherManifest`] if it takes other data or has
+    /// kinds that differ between layers; otherwise as [`Trainer::new`].
+    pub fn start_from(
+        model: &Model,
+        config: TrainConfig,
+        data: &'a Dataset,
+    ) -> Result<Self, TrainError> {
+        if let Some(at) = model.seeds().iter().position(|seed| seed.salt() != 0) {
+            return Err(TrainError::Salt(at));
+        }
+        let sizes = model.config();
+        let mut roles = [hasher_model::Kind::Hb32; crate::kinds::ROLE_NAMES.len()];
+        let matrices = model.manifest().matrices();
+        // The roles of the first layer, and the head at the end.
+        for (role, (_, shape)) in roles.iter_mut().zip(&matrices[1..]) {
+            *role = shape.kind;
+        }
+        if let (Some(head), Some((_, shape))) = (roles.last_mut(), matrices.last()) {
+            *head = shape.kind;
+        }
+        let config = TrainConfig {
+            kinds: crate::Kinds::of_roles(roles),
+            width: sizes.width,
+            hidden: sizes.hidden,
+            layers: sizes.layers,
+            heads: sizes.heads,
+            code_bits: sizes.code_bits,
+            dither_bits: sizes.dither_bits,
+            weights: Weights::Seeds,
+            ..config
+        };
+        let mut trainer = Self::new(config, data)?;
+        if trainer.manifest != *model.manifest() {
+            return Err(TrainError::OtherManifest);
+        }
+        trainer
+            .latents
+            .take(model.seeds())
+            .map_err(|error| TrainError::Diverged {
+                step: 0,
+                reason: error.to_string(),
+            })?;
+        trainer.update_seeds()?;
+        Ok(trainer)
+    }
+
     /// The run that [`Trainer::checkpoint`] saved, on the same data.
     ///
     /// # Errors
@@ -155,8 +206,18 @@ impl<'a> Trainer<'a> {
     }
 
     /// What an evaluation of the float network needs.
-    pub(crate) fn parts(&self) -> (&TrainConfig, &Dataset, &Network) {
-        (&self.config, self.data, &self.network)
+    pub(crate) fn parts(&self) -> (&TrainConfig, &Network) {
+        (&self.config, &self.network)
+    }
+
+    /// Bytes of the network in single precision.
+    pub fn float_bytes(&self) -> usize {
+        self.manifest.float_bytes()
+    }
+
+    /// Sizes of the network.
+    pub fn model_config(&self) -> &Config {
+        self.manifest.config()
     }
 
     /// Steps done so far.

@@ -5,27 +5,30 @@
 
 use hasher_model::OracleCount;
 
-use super::{EvalOptions, Evaluation, check_passes, judge_example, most, run_all};
+use super::{EvalOptions, Evaluation, check_passes, check_shape, judge_example, most, run_all};
 use crate::Activation;
-use crate::data::Part;
+use crate::data::{Dataset, Part};
 use crate::error::TrainError;
 use crate::layer::activation::FastDither;
 use crate::network::Chunk;
 use crate::rng::{Purpose, Rng};
 use crate::trainer::Trainer;
 
-/// Runs the present float network of `trainer` on one part of its data. Without
+/// Runs the present float network of `trainer` on one part of `data`, which must have
+/// the shape of the data that it is trained on. Without
 /// dither all passes are equal, and one is made whatever is asked.
 ///
 /// # Errors
-/// [`TrainError::Passes`] or [`TrainError::NoExamples`].
+/// [`TrainError::Passes`], [`TrainError::NoExamples`] or [`TrainError::DataShape`].
 pub fn simulate(
     trainer: &Trainer<'_>,
+    data: &Dataset,
     part: Part,
     options: EvalOptions<'_>,
 ) -> Result<Evaluation, TrainError> {
     check_passes(options.passes)?;
-    let (config, data, network) = trainer.parts();
+    let (config, network) = trainer.parts();
+    check_shape(trainer.model_config(), data)?;
     let has_dither = config.activation == Activation::Hash;
     let options = EvalOptions {
         passes: if has_dither { options.passes } else { &[1] },

@@ -105,7 +105,7 @@ fn the_simulated_network_is_as_good_as_the_exact_one() {
         options(&[3], 2),
     )
     .unwrap();
-    let simulated = simulate(&trainer, Part::Test, options(&[3], 2)).unwrap();
+    let simulated = simulate(&trainer, &data, Part::Test, options(&[3], 2)).unwrap();
     let gap = exact.rows[0].accuracy - simulated.rows[0].accuracy;
     assert!(gap.abs() < 0.03, "{exact:?}");
     let gap = exact.rows[0].label_bits - simulated.rows[0].label_bits;

@@ -263,3 +263,30 @@ fn float_weights_make_no_model_file() {
     let trainer = Trainer::new(config, &data).unwrap();
     assert!(matches!(trainer.model(), Err(TrainError::FloatWeights)));
 }
+
+#[test]
+fn training_goes_on_from_the_weights_of_a_model() {
+    let data = digits();
+    for kinds in ["hb32", "kron", "tern,head=nib", "bin", "vec8"] {
+        let config = TrainConfig {
+            kinds: kinds.parse().unwrap(),
+            ..short(Kind::Hb32, 3)
+        };
+        let mut trainer = Trainer::new(config.clone(), &data).unwrap();
+        while !trainer.is_finished() {
+            trainer.step().unwrap();
+        }
+        let model = trainer.model().unwrap();
+        let other = TrainConfig {
+            kinds: Kinds::all(Kind::Hb8),
+            rng_seed: 9,
+            ..config
+        };
+        let again = Trainer::start_from(&model, other, &data).unwrap();
+        assert_eq!(again.config().kinds.to_string(), kinds);
+        // `tern` and `vec8` choose their scale anew; the others keep every bit.
+        if !kinds.contains("tern") && kinds != "vec8" {
+            assert_eq!(again.model().unwrap().id(), model.id(), "{kinds}");
+        }
+    }
+}
