@@ -6,6 +6,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::dbus::MessageBus;
+
 /// Wishes to read the configuration anew that may wait; people have them, not programs.
 const RELOADS_WAITING_MAX: usize = 4;
 
@@ -14,6 +16,8 @@ const RELOADS_WAITING_MAX: usize = 4;
 pub struct Control {
     /// Reads the configuration anew; nothing when there is none to read.
     pub reloader: Option<Reloader>,
+    /// Where it can be watched and controlled.
+    pub bus: MessageBus,
 }
 
 /// Asks the owner of the configuration to read it anew.

@@ -10,20 +10,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hasher_driver::{
-    DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, WorkEnd,
+    Clock, DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, WorkEnd,
 };
 use hasher_wire::{
-    ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, HashRateReport, Text,
+    ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, HashRateReport, Status, Text,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::core::{BUCKET, DeviceKey, HashMeter};
+use crate::core::{BUCKET, CallError, DeviceKey, HashMeter};
 use crate::fault_log::FaultLog;
 use crate::hub::Hub;
 use crate::notify::Pulse;
+use crate::proof::{Proof, is_of_a_proof};
 use crate::time::sleep_until;
 
 /// Measurements change all the time; the status shows them at most this old.
@@ -33,6 +34,15 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// seconds, and systemd waits for the whole daemon.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Works on a device that is to be closed before the machine sleeps get this long.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Commands that may wait for a device task; its supervisor sends them one by one.
+const COMMANDS_WAITING_MAX: usize = 8;
+
+/// What the status says of a device that has not shown yet that it works.
+const PROVING: &str = "answering a known work first, after the machine slept";
+
 /// Events handled before other tasks get a turn, so that a flood of news from one
 /// device holds up nobody.
 const EVENTS_PER_TURN: u32 = 64;
@@ -40,14 +50,49 @@ const EVENTS_PER_TURN: u32 = 64;
 /// Most sensors, fans or chains that a report lists; a board has at most 16.
 const REPORT_LIST_MAX: usize = 16;
 
+/// What the supervisor tells the task of its device.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Take no works, or take them again.
+    Pause(bool),
+    /// Run at another clock than the device's settings say, or at theirs.
+    Clock(Option<Clock>),
+    /// Run at so many MHz, if that is a clock of the device's model; answers with it.
+    TryClock(f64, oneshot::Sender<Result<Clock, CallError>>),
+    /// Finish what the device has, as far as it takes 2 s, then close it.
+    Drain,
+}
+
+/// The supervisor's end of the channel to the task of its device.
+pub(crate) type Commands = mpsc::Sender<Command>;
+
+/// How far the end of a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    Not,
+    /// Takes no new works.
+    Draining {
+        until: Instant,
+    },
+    /// The device was asked to close.
+    Asked {
+        until: Instant,
+    },
+}
+
 /// One attached device and what its task knows about it.
 pub(crate) struct DeviceTask {
     device: Box<dyn HashDevice>,
+    commands: mpsc::Receiver<Command>,
     hub: Arc<Hub>,
     wake: Arc<Notify>,
     pulse: Pulse,
     attached: Option<Attached>,
     attachments: u32,
+    /// Whether it must answer a known work before any other.
+    must_prove: bool,
+    proof: Option<Proof>,
+    closing: Closing,
     state: DeviceState,
     reason: Option<String>,
     /// The fault that the driver is at work on.
@@ -75,20 +120,27 @@ impl Drop for Attached {
 }
 
 impl DeviceTask {
-    /// A device that was just opened, for the `attachments`-th time.
+    /// A device that was just opened, for the `attachments`-th time, and the way to
+    /// command it. `must_prove` asks it to answer a known work first.
     pub(crate) fn new(
         device: Box<dyn HashDevice>,
         hub: Arc<Hub>,
         pulse: Pulse,
         attachments: u32,
-    ) -> Self {
-        Self {
+        must_prove: bool,
+    ) -> (Self, Commands) {
+        let (sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let task = Self {
             device,
+            commands,
             hub,
             wake: pulse.wake(),
             pulse,
             attached: None,
             attachments,
+            must_prove,
+            proof: None,
+            closing: Closing::Not,
             state: DeviceState::Starting,
             reason: None,
             fault: None,
@@ -97,21 +149,21 @@ impl DeviceTask {
             report_due: None,
             opened: Instant::now(),
             meter: None,
-        }
+        };
+        (task, sender)
     }
 
     /// Runs the device until it is gone and says why; `was_ready` tells whether it
     /// ever was. `stop` closes it in good order.
     pub(crate) async fn run(mut self, stop: &CancellationToken) -> (DriverError, bool) {
         let mut was_ready = false;
-        let mut close_by: Option<Instant> = None;
         let mut events = 0;
         self.report();
         let error = loop {
             self.pulse.beat();
-            if close_by.is_none() {
-                self.fill();
-            }
+            self.fill();
+            let closing = self.closing;
+            let is_drained = closing != Closing::Not && self.works() == 0;
             let room = self.device.capacity();
             let device = &mut *self.device;
             // More room is news too, and no event tells it: a device frees the place
@@ -127,7 +179,7 @@ impl DeviceTask {
                     if let Some(event) = news && let Some(error) = self.on_event(event) {
                         break error;
                     }
-                    was_ready |= self.attached.is_some();
+                    was_ready |= self.attached.is_some() && self.proof.is_none();
                     events += 1;
                     if events % EVENTS_PER_TURN == 0 {
                         tokio::task::yield_now().await;
@@ -135,12 +187,13 @@ impl DeviceTask {
                 }
                 () = self.wake.notified() => {}
                 () = sleep_until(self.report_due) => self.report(),
-                () = stop.cancelled(), if close_by.is_none() => {
-                    close_by = Some(Instant::now() + CLOSE_TIMEOUT);
-                    self.set_state(DeviceState::Stopping, None);
-                    self.device.begin_shutdown();
+                Some(command) = self.commands.recv() => self.obey(command),
+                () = sleep_until(self.proof.as_ref().and_then(Proof::until)) => {
+                    break DriverError::Unrecoverable("it does not answer a known work");
                 }
-                () = sleep_until(close_by) => {
+                () = stop.cancelled(), if !matches!(closing, Closing::Asked { .. }) => self.close(),
+                () = drained(closing, is_drained) => self.close(),
+                () = closed_too_late(closing) => {
                     break DriverError::Timeout { operation: "closing", after: CLOSE_TIMEOUT };
                 }
             }
@@ -149,8 +202,68 @@ impl DeviceTask {
         (error, was_ready)
     }
 
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Pause(paused) => self.device.set_paused(paused),
+            Command::Clock(clock) => {
+                if let Err(error) = self.device.set_clock(clock) {
+                    warn!(device = %self.device.info().id, %error, "clock not set");
+                }
+            }
+            Command::TryClock(mhz, answer) => {
+                // The supervisor may have lost interest: its device task ended.
+                let _ = answer.send(self.try_clock(mhz));
+            }
+            Command::Drain => {
+                if self.closing == Closing::Not {
+                    let until = Instant::now() + DRAIN_TIMEOUT;
+                    self.closing = Closing::Draining { until };
+                    self.set_state(DeviceState::Stopping, None);
+                }
+            }
+        }
+    }
+
+    fn try_clock(&mut self, mhz: f64) -> Result<Clock, CallError> {
+        let info = self.device.info();
+        let Some(layout) = info.layout else {
+            return Err(match info.kind {
+                DeviceKind::Cpu => CallError::NotSupported("a CPU has no clock to set".to_owned()),
+                DeviceKind::Usb | DeviceKind::Simulated => {
+                    let why = format!("{} is still starting; try again in a moment", info.id);
+                    CallError::failed(Status::Busy, why)
+                }
+            });
+        };
+        let clock = Clock::new(layout.model(), mhz);
+        let set = clock.and_then(|clock| {
+            self.device.set_clock(Some(clock))?;
+            Ok(clock)
+        });
+        set.map_err(|error| match error {
+            DriverError::NotSupported(why) => CallError::NotSupported(why.to_owned()),
+            error => CallError::failed(Status::Invalid, error.to_string()),
+        })
+    }
+
+    fn close(&mut self) {
+        let until = Instant::now() + CLOSE_TIMEOUT;
+        self.closing = Closing::Asked { until };
+        self.set_state(DeviceState::Stopping, None);
+        self.device.begin_shutdown();
+    }
+
     /// Gives the device as many works as it takes.
     fn fill(&mut self) {
+        if let Some(proof) = &mut self.proof {
+            while self.device.capacity() > 0 && self.closing == Closing::Not {
+                let work = proof.next_work();
+                if self.device.submit(work).is_err() {
+                    return proof.ended(work.tag);
+                }
+            }
+            return;
+        }
         let Some(attached) = &self.attached else {
             return;
         };
@@ -158,7 +271,7 @@ impl DeviceTask {
             self.device.cancel(tag);
         }
         let room = self.device.capacity();
-        if room == 0 || self.is_sulking {
+        if room == 0 || self.is_sulking || self.closing != Closing::Not {
             return;
         }
         let device = &mut self.device;
@@ -182,6 +295,17 @@ impl DeviceTask {
     fn on_event(&mut self, event: DeviceEvent) -> Option<DriverError> {
         match event {
             DeviceEvent::Ready => self.on_ready(),
+            DeviceEvent::Hit { tag, nonce, digest } if is_of_a_proof(tag) => {
+                let proof = self.proof.as_ref();
+                if proof.is_some_and(|proof| proof.is_proven_by(tag, nonce, &digest)) {
+                    self.on_proven();
+                }
+            }
+            DeviceEvent::Done { tag, .. } if is_of_a_proof(tag) => {
+                if let Some(proof) = &mut self.proof {
+                    proof.ended(tag);
+                }
+            }
             DeviceEvent::Hit { tag, nonce, digest } => self.hub.hit(tag, nonce, digest),
             DeviceEvent::Done { tag, end } => {
                 if end == WorkEnd::Lost {
@@ -198,6 +322,9 @@ impl DeviceTask {
                     warn!(device = %id, %reason, "device paused");
                 }
                 self.fault = reason.is_passing().then(|| reason.to_string());
+                if let Some(proof) = &mut self.proof {
+                    proof.pause();
+                }
                 self.set_state(DeviceState::Paused, Some(reason.to_string()));
             }
             DeviceEvent::Resumed => {
@@ -205,7 +332,10 @@ impl DeviceTask {
                     Some(fault) => self.note_fault(&fault),
                     None => info!(device = %self.device.info().id, "device resumed"),
                 }
-                self.set_state(DeviceState::Ready, None);
+                if let Some(proof) = &mut self.proof {
+                    proof.resume();
+                }
+                self.set_ready();
             }
             DeviceEvent::Mishap(mishap) => self.note_fault(&mishap.to_string()),
             DeviceEvent::Gone(error) => return Some(error),
@@ -244,10 +374,35 @@ impl DeviceTask {
             let before = hashes(&self.device.status(), filter_zero_bits);
             self.meter = Some(HashMeter::new(self.opened.elapsed(), before));
         }
-        self.set_state(DeviceState::Ready, None);
+        if self.must_prove {
+            self.proof = Some(Proof::new(self.device.info()));
+        }
+        self.set_ready();
+    }
+
+    fn on_proven(&mut self) {
+        info!(device = %self.device.info().id, "device answered a known work");
+        self.must_prove = false;
+        if let Some(proof) = self.proof.take() {
+            for tag in proof.into_works() {
+                self.device.cancel(tag);
+            }
+        }
+        self.set_ready();
+    }
+
+    /// It takes works, once it has shown that it works.
+    fn set_ready(&mut self) {
+        match self.proof {
+            None => self.set_state(DeviceState::Ready, None),
+            Some(_) => self.set_state(DeviceState::Starting, Some(PROVING.to_owned())),
+        }
     }
 
     fn set_state(&mut self, state: DeviceState, reason: Option<String>) {
+        if self.closing != Closing::Not && state != DeviceState::Stopping {
+            return; // what it says on its way out is no news
+        }
         if let Some(attached) = &self.attached {
             let paused = reason.clone().filter(|_| state == DeviceState::Paused);
             self.hub.note_pause(attached.key, paused);
@@ -257,12 +412,15 @@ impl DeviceTask {
         self.report();
     }
 
+    /// Works of jobs that the device has.
+    fn works(&self) -> usize {
+        let attached = self.attached.as_ref();
+        attached.map_or(0, |attached| self.hub.works_on(attached.key))
+    }
+
     fn report(&mut self) {
         self.report_due = None;
-        let works = self
-            .attached
-            .as_ref()
-            .map_or(0, |attached| self.hub.works_on(attached.key));
+        let works = self.works();
         let mut report = device_report(self.device.info(), self.state, self.attachments);
         report.reason = self.reason.as_deref().map(clip::<128>);
         report.works_in_flight = works as u32;
@@ -286,6 +444,23 @@ impl DeviceTask {
             let id = clip::<64>(&self.device.info().id.0);
             self.hub.note_capture(&id, capture);
         }
+    }
+}
+
+/// Resolves when a draining device has nothing left to finish, or no time.
+async fn drained(closing: Closing, has_no_works: bool) {
+    match closing {
+        Closing::Draining { .. } if has_no_works => {}
+        Closing::Draining { until } => tokio::time::sleep_until(until).await,
+        Closing::Not | Closing::Asked { .. } => std::future::pending().await,
+    }
+}
+
+/// Resolves when a device that was asked to close has not.
+async fn closed_too_late(closing: Closing) {
+    match closing {
+        Closing::Asked { until } => tokio::time::sleep_until(until).await,
+        Closing::Not | Closing::Draining { .. } => std::future::pending().await,
     }
 }
 

@@ -17,7 +17,7 @@ use hasher_driver::capture::Capture;
 use hasher_driver::{DeviceWork, Sweep, WorkEnd, WorkTag};
 use hasher_wire::{
     CaptureReport, ComputedBy, ConfigurationReport, DaemonReport, DeviceReport, JobRequest,
-    ProtocolReport, RequestId, SessionReport, StatusReport, Version,
+    ProtocolReport, RequestId, SessionReport, StatusReport, TotalsReport, Version,
 };
 use hasher_work::{Digest, Nonce, Work};
 use tokio::sync::{Notify, mpsc, watch};
@@ -28,6 +28,8 @@ use crate::core::{Answer, Credits, DeviceKey, JobError, Limits, Scheduler, Sessi
 use crate::document::Document;
 use crate::fault_log::FaultLog;
 use crate::gather::Gather;
+use crate::orders::Orders;
+use crate::power::Power;
 use crate::time::sleep_until;
 
 /// The newest report of every configured device, by name.
@@ -39,12 +41,19 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     inventory: watch::Sender<Inventory>,
     gather: Arc<Gather>,
+    /// The ways to the devices' supervisors.
+    orders: Orders,
+    power: Power,
     /// Wakes the clock when an earlier deadline came up.
     clock: Notify,
     /// What was said of clients that misbehave.
     complaints: Mutex<FaultLog>,
     /// Wakes waiting [`Hub::idle`] calls when the last job ended.
     idle: Notify,
+    /// Wakes the one that waits in [`Hub::sessions_changed`].
+    sessions_changed: Notify,
+    /// Wakes the one that waits in [`Hub::counters_changed`].
+    counters_changed: Notify,
 }
 
 struct State {
@@ -78,9 +87,13 @@ impl Hub {
             }),
             inventory: watch::Sender::default(),
             gather: Arc::default(),
+            orders: Orders::default(),
+            power: Power::new(),
             clock: Notify::new(),
             complaints: Mutex::default(),
             idle: Notify::new(),
+            sessions_changed: Notify::new(),
+            counters_changed: Notify::new(),
         })
     }
 
@@ -114,6 +127,7 @@ impl Hub {
         if state.scheduler.live_jobs() == 0 {
             self.idle.notify_waiters();
         }
+        self.counters_changed.notify_one();
         result
     }
 
@@ -149,6 +163,7 @@ impl Hub {
             terms,
         };
         state.sessions.insert(id, entry);
+        self.sessions_changed.notify_one();
         (id, terms, receiver)
     }
 
@@ -158,6 +173,7 @@ impl Hub {
             state.sessions.remove(&id);
             state.scheduler.close_session(id);
         });
+        self.sessions_changed.notify_one();
     }
 
     /// Takes the jobs of one request in, each for one credit; returns those that
@@ -214,6 +230,7 @@ impl Hub {
         if let Some(session) = self.lock().sessions.get_mut(&id) {
             session.report.credits_free = free;
         }
+        self.counters_changed.notify_one();
     }
 
     /// Counts requests that were refused at once.
@@ -223,6 +240,7 @@ impl Hub {
         if let Some(session) = state.sessions.get_mut(&id) {
             session.report.refused += refused as u64;
         }
+        self.counters_changed.notify_one();
     }
 
     /// Counts digests that were computed for a session.
@@ -233,6 +251,7 @@ impl Hub {
         if let Some(session) = state.sessions.get_mut(&id) {
             session.report.digests += messages as u64;
         }
+        self.counters_changed.notify_one();
     }
 
     /// Where small digest requests of all sessions are computed together.
@@ -244,20 +263,8 @@ impl Hub {
     pub(crate) fn status(&self) -> StatusReport {
         let now = self.now();
         let state = self.lock();
-        let mut totals = state.scheduler.totals;
-        totals.jobs_live = state.scheduler.live_jobs() as u64;
-        let sessions = state.sessions.iter().map(|(id, entry)| {
-            let counters = state.scheduler.session_counters(*id);
-            SessionReport {
-                jobs_accepted: counters.accepted,
-                jobs_done: counters.done,
-                jobs_failed: counters.failed,
-                jobs_live: counters.live as u32,
-                share: state.scheduler.share(*id, now),
-                works: counters.works,
-                ..entry.report.clone()
-            }
-        });
+        let ids = state.sessions.keys();
+        let sessions = ids.filter_map(|id| state.session_report(*id, now));
         StatusReport {
             daemon: DaemonReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -270,8 +277,34 @@ impl Hub {
             },
             devices: self.inventory.borrow().values().cloned().collect(),
             sessions: sessions.collect(),
-            totals,
+            totals: state.totals(),
         }
+    }
+
+    /// One session of the status document.
+    pub(crate) fn session_report(&self, id: SessionId) -> Option<SessionReport> {
+        self.lock().session_report(id, self.now())
+    }
+
+    /// Open sessions, oldest first.
+    pub(crate) fn session_ids(&self) -> Vec<SessionId> {
+        self.lock().sessions.keys().copied().collect()
+    }
+
+    /// The sums of the status document.
+    pub(crate) fn totals(&self) -> TotalsReport {
+        self.lock().totals()
+    }
+
+    /// Returns when a session came or went since the last call. For one task only.
+    pub(crate) async fn sessions_changed(&self) {
+        self.sessions_changed.notified().await;
+    }
+
+    /// Returns when what the status says of sessions and sums may have changed since the
+    /// last call. For one task only.
+    pub(crate) async fn counters_changed(&self) {
+        self.counters_changed.notified().await;
     }
 
     /// A document by its topic.
@@ -298,9 +331,19 @@ impl Hub {
         self.inventory.subscribe()
     }
 
+    /// What people order devices to do.
+    pub(crate) const fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// Whether the machine is about to sleep.
+    pub(crate) const fn power(&self) -> &Power {
+        &self.power
+    }
+
     // ---- for device tasks ----
 
-    /// Devices are configured, so jobs may wait for the first one.
+    /// A device is about to come, so jobs may wait for it.
     pub(crate) fn expect_device(&self) {
         let now = self.now();
         self.change(|state| state.scheduler.expect_device(now));
@@ -406,6 +449,17 @@ impl Hub {
         }
     }
 
+    /// What the daemon as a whole does, in one word.
+    pub(crate) fn state(&self) -> &'static str {
+        if self.lock().scheduler.is_draining() {
+            "stopping"
+        } else if self.power.is_sleeping() {
+            "suspended"
+        } else {
+            "running"
+        }
+    }
+
     /// Accepts no more jobs.
     pub(crate) fn begin_drain(&self) {
         self.change(|state| state.scheduler.begin_drain());
@@ -435,6 +489,17 @@ impl Hub {
         state.scheduler.live_jobs()
     }
 
+    /// Devices that are known, open or not.
+    pub(crate) fn devices(&self) -> usize {
+        self.inventory.borrow().len()
+    }
+
+    /// The machine has slept: devices may be opened again, and jobs wait for them.
+    pub(crate) fn wake(&self) {
+        self.expect_device();
+        self.power.set_sleeping(false);
+    }
+
     /// Sessions that are open.
     pub(crate) fn sessions(&self) -> usize {
         self.lock().sessions.len()
@@ -442,6 +507,27 @@ impl Hub {
 }
 
 impl State {
+    fn session_report(&self, id: SessionId, now: Duration) -> Option<SessionReport> {
+        let entry = self.sessions.get(&id)?;
+        let counters = self.scheduler.session_counters(id);
+        Some(SessionReport {
+            jobs_accepted: counters.accepted,
+            jobs_done: counters.done,
+            jobs_failed: counters.failed,
+            jobs_live: counters.live as u32,
+            share: self.scheduler.share(id, now),
+            works: counters.works,
+            ..entry.report.clone()
+        })
+    }
+
+    fn totals(&self) -> TotalsReport {
+        TotalsReport {
+            jobs_live: self.scheduler.live_jobs() as u64,
+            ..self.scheduler.totals
+        }
+    }
+
     fn deliver(&mut self, answer: Answer) {
         let Some(session) = self.sessions.get(&answer.session) else {
             return; // it ended in the meantime

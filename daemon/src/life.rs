@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::boards::{self, Bus};
 use crate::control::Control;
 use crate::core::{self, JobError};
+use crate::dbus::{self, Calls};
 use crate::door::Door;
 use crate::hub::Hub;
 use crate::listener::Listener;
@@ -30,7 +31,7 @@ const DEVICES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves clients of `listener` with the devices of `sources`, and those that come on
 /// `bus`, within the limits of `configuration`, until `shutdown` resolves; then answers
-/// everybody, says Goodbye and closes the devices. The whole end takes at most 11 s.
+/// everybody, says Goodbye and closes the devices. The whole end takes at most 12 s.
 ///
 /// Without devices it serves too: digests work, searches are answered "no device".
 pub async fn run<S: Source, B: Bus>(
@@ -41,11 +42,11 @@ pub async fn run<S: Source, B: Bus>(
     control: Control,
     shutdown: impl Future<Output = ()>,
 ) {
-    let Control { reloader: _ } = control;
     let hub = Hub::new();
     configuration.apply(&hub);
     let watchdog = Watchdog::new();
     let (stop_sessions, stop_devices) = (CancellationToken::new(), CancellationToken::new());
+    let stop_dbus = CancellationToken::new();
     let (sessions, devices) = (TaskTracker::new(), TaskTracker::new());
 
     info!(
@@ -73,6 +74,16 @@ pub async fn run<S: Source, B: Bus>(
         devices.spawn(boards::follow(bus, context));
     }
     let door = Door::new(Arc::clone(&hub), sessions.clone(), stop_sessions.clone());
+    let dbus = dbus::Context {
+        bus: control.bus,
+        hub: Arc::clone(&hub),
+        door: door.clone(),
+        reloader: control.reloader,
+        socket: listener.path().unwrap_or_default(),
+        started_at: seconds_since_1970(),
+        calls: Calls::default(),
+    };
+    let dbus = tokio::spawn(dbus::serve(dbus, stop_dbus.clone()));
     let accepting = tokio::spawn(listener.run(door, stop_sessions.clone()));
 
     tokio::select! {
@@ -101,5 +112,13 @@ pub async fn run<S: Source, B: Bus>(
     if timeout(DEVICES_TIMEOUT, devices.wait()).await.is_err() {
         warn!(devices = devices.len(), "devices did not close in time");
     }
+    // Last, so that the bus sees the devices and sessions go.
+    stop_dbus.cancel();
+    let _ = dbus.await;
     info!("hasherd ended");
+}
+
+fn seconds_since_1970() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
 }

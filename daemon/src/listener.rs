@@ -174,6 +174,12 @@ impl Listener {
         Ok(Self { listener, file })
     }
 
+    /// Its path, as far as it has one that can be written.
+    pub(crate) fn path(&self) -> Option<String> {
+        let address = self.listener.local_addr().ok()?;
+        Some(address.as_pathname()?.to_str()?.to_owned())
+    }
+
     /// Lets clients in until `stop`; then no new ones come and the file is gone.
     pub(crate) async fn run(self, door: Door, stop: CancellationToken) {
         loop {

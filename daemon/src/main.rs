@@ -11,7 +11,7 @@ use hasher_daemon::config::{
 };
 use hasher_daemon::log::{self, LogFilter};
 use hasher_daemon::{
-    Access, Configuration, Control, ListenError, Listener, Reloader, UsbBus, config,
+    Access, Configuration, Control, ListenError, Listener, MessageBus, Reloader, UsbBus, config,
 };
 use hasher_driver::DeviceSpec;
 use hasher_kernel::Backend;
@@ -37,6 +37,11 @@ struct Arguments {
     /// for root and user hasherd, else $XDG_RUNTIME_DIR/hasher/hasherd.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Bus on which the daemon can be watched and controlled: system, session, or none
+    /// [default: system for root and user hasherd, else none]
+    #[arg(long, value_name = "BUS")]
+    bus: Option<MessageBus>,
 
     /// Configuration to read [default: /etc/hasher/hasherd.toml for root and user
     /// hasherd, if it is there; none for anybody else]
@@ -186,8 +191,14 @@ fn serve(
                 () = stdin_end(arguments.exit_on_stdin_eof) => {}
             }
         };
+        let default_bus = if is_system() {
+            MessageBus::System
+        } else {
+            MessageBus::None
+        };
         let control = Control {
             reloader: Some(reloader),
+            bus: arguments.bus.unwrap_or(default_bus),
         };
         hasher_daemon::run(listener, sources, bus, configuration, control, shutdown).await;
         Ok(())

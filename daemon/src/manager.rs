@@ -1,7 +1,8 @@
 //! Opens devices, runs a task for each, and tries again when one is gone.
 //!
 //! Owns the life of a device outside its task: when it is opened again, and what log and
-//! status say about one that is not open. It never gives a device work; [`DeviceTask`]
+//! status say about one that is not open. Remembers what people want of it
+//! (`wishes`), which outlives a replug. It never gives a device work; [`DeviceTask`]
 //! does. The daemon starts one supervisor for each configured device, and
 //! [`boards`](crate::boards) one for each port of a bus.
 //!
@@ -11,19 +12,25 @@
 //!    │         │ refused: when it was replugged
 //!    └─────────┴ any fault: waiting 0.5 s to 30 s, or until it is replugged
 //! ```
+//!
+//! While the machine sleeps, every device is released; then each must answer a known
+//! work before it takes others.
+
+mod wishes;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hasher_driver::{DeviceId, DeviceKind, DeviceSource, DriverError, HashDevice, Retry};
+use hasher_driver::{DeviceId, DeviceKind, DeviceSource, DriverError, HashDevice, Holder, Retry};
 use hasher_wire::{DeviceCountersReport, DeviceReport, DeviceState, HashRateReport};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::device_task::{DeviceTask, clip, wire_kind};
+use self::wishes::{Interruption, News, Wishes};
+use crate::device_task::{Command, DeviceTask, clip, wire_kind};
 use crate::error_text::one_line;
 use crate::hub::Hub;
 use crate::notify::Watchdog;
@@ -46,6 +53,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the status says of a port without a device.
 const NOT_PLUGGED_IN: &str = "not plugged in";
+
+/// What the status says of a device while the machine sleeps, or is about to.
+const RELEASED: &str = "released until the machine has slept";
 
 /// A way to open one device, again and again.
 pub trait Source: Send + Sync + 'static {
@@ -123,6 +133,12 @@ impl Place {
         port.map_or(ALWAYS, |presence| *presence.borrow_and_update())
     }
 
+    /// Whether something is plugged in now; what is news stays news.
+    fn is_there(&self) -> bool {
+        let port = self.0.as_ref();
+        port.is_none_or(|presence| presence.borrow().is_there)
+    }
+
     fn is_forgotten(&self) -> bool {
         self.0
             .as_ref()
@@ -158,24 +174,26 @@ pub(crate) async fn supervise_at(
     watchdog: Arc<Watchdog>,
     stop: CancellationToken,
 ) {
+    let wishes = Wishes::new(place, source.id(), &hub);
     let mut supervisor = Supervisor {
-        place,
+        wishes,
         source,
         hub,
         watchdog,
         attachments: 0,
         arrival: 0,
         has_been_ready: false,
+        must_prove: false,
         said: None,
     };
     supervisor.run(&stop).await;
-    if supervisor.place.is_forgotten() && !stop.is_cancelled() {
+    if supervisor.wishes.place.is_forgotten() && !stop.is_cancelled() {
         supervisor.hub.forget_device(&supervisor.source.id().0);
     }
 }
 
 struct Supervisor<S> {
-    place: Place,
+    wishes: Wishes,
     source: S,
     hub: Arc<Hub>,
     watchdog: Arc<Watchdog>,
@@ -184,6 +202,8 @@ struct Supervisor<S> {
     arrival: u64,
     /// It has been ready since it arrived.
     has_been_ready: bool,
+    /// The machine slept since the device last showed that it works.
+    must_prove: bool,
     /// What log and status said last, unless the device's task spoke since.
     said: Option<(DeviceState, String)>,
 }
@@ -192,23 +212,38 @@ impl<S: Source> Supervisor<S> {
     async fn run(&mut self, stop: &CancellationToken) {
         let mut back_off = BACK_OFF_MIN;
         while !stop.is_cancelled() {
-            if !self.place.look().is_there {
+            if self.wishes.is_sleeping() {
+                self.sleep(stop).await;
+                back_off = BACK_OFF_MIN;
+                continue;
+            }
+            if !self.wishes.place.look().is_there {
                 back_off = BACK_OFF_MIN;
                 if !self.await_arrival(stop).await {
                     return;
                 }
+                continue;
             }
             self.greet();
+            let hub = Arc::clone(&self.hub);
+            let open = hub.power().open_device();
             let (error, was_ready) = match self.open(stop).await {
                 Some(Ok(device)) => self.attend(device, stop).await,
                 Some(Err(error)) => (error, false),
                 None => (DriverError::Closed, false),
             };
-            if stop.is_cancelled() || matches!(error, DriverError::Closed) {
-                info!(device = %self.source.id(), "device closed");
-                return self.report(DeviceState::Absent, "closed", None);
-            }
+            drop(open);
             let error = self.judge(error, was_ready);
+            let is_closed = matches!(error, DriverError::Closed);
+            if !stop.is_cancelled() && is_closed && self.wishes.wants_it_open_again() {
+                self.report(DeviceState::Claiming, "being opened", None, None);
+                back_off = BACK_OFF_MIN;
+                continue;
+            }
+            if stop.is_cancelled() || is_closed {
+                info!(device = %self.source.id(), "device closed");
+                return self.report(DeviceState::Absent, "closed", None, None);
+            }
             self.explain(&error);
             if was_ready {
                 back_off = BACK_OFF_MIN;
@@ -220,7 +255,7 @@ impl<S: Source> Supervisor<S> {
                     return error!(device = %self.source.id(), error, "device given up");
                 }
                 Retry::Soon => Some(BUSY_INTERVAL),
-                Retry::AfterReplug if self.place.is_on_a_bus() => None,
+                Retry::AfterReplug if self.wishes.place.is_on_a_bus() => None,
                 Retry::AfterReplug | Retry::Later => {
                     let pause = back_off;
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
@@ -229,15 +264,31 @@ impl<S: Source> Supervisor<S> {
             };
             tokio::select! {
                 () = sleep_until(pause.map(|pause| Instant::now() + pause)) => {}
-                () = self.await_news(retry == Retry::Soon) => {}
-                () = stop.cancelled() => return,
+                news = self.await_news(retry == Retry::Soon, stop) => match news {
+                    Interruption::Stop => return,
+                    Interruption::Place | Interruption::Sleep => {}
+                    Interruption::Reset => back_off = BACK_OFF_MIN,
+                },
             }
         }
     }
 
+    /// Waits until the machine is awake again.
+    async fn sleep(&mut self, stop: &CancellationToken) {
+        self.must_prove = true;
+        self.report(DeviceState::Paused, RELEASED, None, None);
+        self.said = None;
+        while self.wishes.is_sleeping() {
+            if let Interruption::Stop = self.wishes.interruption(stop).await {
+                return;
+            }
+        }
+        self.report(DeviceState::Claiming, "being opened", None, None);
+    }
+
     /// Looks at what is there; says so if it arrived since the last look.
     fn greet(&mut self) {
-        let arrival = self.place.look().arrivals;
+        let arrival = self.wishes.place.look().arrivals;
         let is_news = arrival != self.arrival;
         if is_news {
             self.arrival = arrival;
@@ -252,7 +303,7 @@ impl<S: Source> Supervisor<S> {
         if !matches!(error, DriverError::Disconnected | DriverError::NotFound(_)) {
             self.has_been_ready |= was_ready;
             // What arrived while it was opened was its own application.
-            self.arrival = self.place.look().arrivals;
+            self.arrival = self.wishes.place.look().arrivals;
         }
         match error {
             DriverError::UnknownLayout if self.has_been_ready => {
@@ -264,30 +315,34 @@ impl<S: Source> Supervisor<S> {
 
     /// Waits for a reason to try again at once: something was plugged in or out, or, if
     /// the device is held, its holder let go. That it was let go is no news otherwise;
-    /// most likely we did.
-    async fn await_news(&mut self, is_held: bool) {
-        let releases = self.place.look().releases;
+    /// most likely we did. People and the machine's sleep are reasons too.
+    async fn await_news(&mut self, is_held: bool, stop: &CancellationToken) -> Interruption {
+        let releases = self.wishes.place.look().releases;
         loop {
-            let now = self.place.look();
+            let now = self.wishes.place.look();
             let moved = !now.is_there || now.arrivals != self.arrival;
             let is_free = is_held && now.releases != releases;
-            if moved || is_free || self.place.is_forgotten() {
-                return;
+            if moved || is_free || self.wishes.place.is_forgotten() {
+                return Interruption::Place;
             }
-            self.place.changed().await;
+            match self.wishes.interruption(stop).await {
+                Interruption::Place => {}
+                other => return other,
+            }
         }
     }
 
     /// Waits until something is plugged in; false when nobody cares any more.
     async fn await_arrival(&mut self, stop: &CancellationToken) -> bool {
-        self.say(DeviceState::Absent, NOT_PLUGGED_IN, None);
-        while !self.place.look().is_there {
-            if self.place.is_forgotten() {
+        self.say(DeviceState::Absent, NOT_PLUGGED_IN, None, None);
+        while !self.wishes.place.look().is_there {
+            if self.wishes.place.is_forgotten() {
                 return false;
             }
-            tokio::select! {
-                () = self.place.changed() => {}
-                () = stop.cancelled() => return false,
+            match self.wishes.interruption(stop).await {
+                Interruption::Stop => return false,
+                Interruption::Sleep => return true,
+                Interruption::Place | Interruption::Reset => {}
             }
         }
         true
@@ -297,48 +352,73 @@ impl<S: Source> Supervisor<S> {
     /// with it says more.
     fn announce(&mut self, is_news: bool) {
         let is_failing = matches!(&self.said, Some((state, _)) if *state != DeviceState::Absent);
-        if !self.place.is_on_a_bus() {
-            self.report(DeviceState::Starting, "being opened", None);
+        if !self.wishes.place.is_on_a_bus() {
+            self.report(DeviceState::Starting, "being opened", None, None);
         } else if is_news && !is_failing {
-            self.say(DeviceState::Claiming, "being opened", None);
+            self.say(DeviceState::Claiming, "being opened", None, None);
         }
     }
 
-    /// Opens the device; nothing when `stop` came first.
+    /// Opens the device; nothing when `stop` or the machine's sleep came first.
     async fn open(
-        &self,
+        &mut self,
         stop: &CancellationToken,
     ) -> Option<Result<Box<dyn HashDevice>, DriverError>> {
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.source.open());
         tokio::select! {
-            opened = tokio::time::timeout(OPEN_TIMEOUT, self.source.open()) => {
-                Some(opened.unwrap_or(Err(DriverError::Timeout {
-                    operation: "opening",
-                    after: OPEN_TIMEOUT,
-                })))
-            }
-            () = stop.cancelled() => None,
+            opened = opening => Some(opened.unwrap_or(Err(DriverError::Timeout {
+                operation: "opening",
+                after: OPEN_TIMEOUT,
+            }))),
+            () = self.wishes.stop_or_sleep(stop) => None,
         }
     }
 
     /// Runs the device until it is gone; says why it is, and whether it ever was ready.
     async fn attend(
         &mut self,
-        device: Box<dyn HashDevice>,
+        mut device: Box<dyn HashDevice>,
         stop: &CancellationToken,
     ) -> (DriverError, bool) {
         self.attachments += 1;
-        let hub = Arc::clone(&self.hub);
-        let task = DeviceTask::new(device, hub, self.watchdog.pulse(), self.attachments);
-        let stop = stop.clone();
+        self.wishes.apply_to(&mut *device);
+        let (task, commands) = DeviceTask::new(
+            device,
+            Arc::clone(&self.hub),
+            self.watchdog.pulse(),
+            self.attachments,
+            self.must_prove,
+        );
         // Its own tokio task, so that a panic in a driver ends the device and not the
         // daemon; the works go back to the queue either way.
-        let ended = tokio::spawn(async move { task.run(&stop).await }).await;
+        let close = stop.child_token();
+        let mut running = {
+            let close = close.clone();
+            tokio::spawn(async move { task.run(&close).await })
+        };
+        let mut is_draining = false;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut running => break ended,
+                news = self.wishes.news(!is_draining) => match news {
+                    News::Order(request) => self.wishes.obey(request, &commands, &close).await,
+                    News::TrialIsOver => self.wishes.revert(&commands, "not confirmed in time"),
+                    News::Sleep => {
+                        is_draining = true;
+                        // A task that does not take it is ending.
+                        let _ = commands.try_send(Command::Drain);
+                    }
+                },
+            }
+        };
         let (error, was_ready) = ended.unwrap_or_else(|panic| {
             error!(device = %self.source.id(), %panic, "device task failed");
             (DriverError::Unrecoverable("its driver failed"), false)
         });
+        self.wishes.device_ended();
         if was_ready {
             self.said = None;
+            self.must_prove = false;
         }
         self.source.note_end(&error);
         (error, was_ready)
@@ -346,7 +426,11 @@ impl<S: Source> Supervisor<S> {
 
     /// Says what is wrong with a device that is not open.
     fn explain(&mut self, error: &DriverError) {
-        let is_on_a_bus = self.place.is_on_a_bus();
+        let is_on_a_bus = self.wishes.place.is_on_a_bus();
+        let holder = match error {
+            DriverError::Busy { by } => Some(holder(by)),
+            _ => None,
+        };
         let state = match error {
             DriverError::Busy { .. } => DeviceState::Busy,
             DriverError::PermissionDenied { .. } => DeviceState::Denied,
@@ -356,15 +440,21 @@ impl<S: Source> Supervisor<S> {
             _ => DeviceState::Waiting,
         };
         if is_on_a_bus && state == DeviceState::Absent {
-            self.say(state, NOT_PLUGGED_IN, None);
+            self.say(state, NOT_PLUGGED_IN, None, None);
         } else {
-            self.say(state, &one_line(error), error.remedy());
+            self.say(state, &one_line(error), error.remedy(), holder);
         }
     }
 
     /// Tells the status, and the log if it is news.
-    fn say(&mut self, state: DeviceState, reason: &str, remedy: Option<String>) {
-        self.report(state, reason, remedy.as_deref());
+    fn say(
+        &mut self,
+        state: DeviceState,
+        reason: &str,
+        remedy: Option<String>,
+        held_by: Option<String>,
+    ) {
+        self.report(state, reason, remedy.as_deref(), held_by);
         let said = (state, reason.to_owned());
         if self.said.as_ref() == Some(&said) {
             return;
@@ -373,7 +463,7 @@ impl<S: Source> Supervisor<S> {
         let device = self.source.id();
         match state {
             DeviceState::Claiming => info!(%device, "device found"),
-            DeviceState::Absent if self.place.is_on_a_bus() => {
+            DeviceState::Absent if self.wishes.place.is_on_a_bus() => {
                 info!(%device, "device not plugged in");
             }
             DeviceState::Absent => warn!(%device, error = reason, "device gone"),
@@ -383,13 +473,19 @@ impl<S: Source> Supervisor<S> {
         }
     }
 
-    fn report(&self, state: DeviceState, reason: &str, remedy: Option<&str>) {
+    fn report(
+        &self,
+        state: DeviceState,
+        reason: &str,
+        remedy: Option<&str>,
+        held_by: Option<String>,
+    ) {
         self.hub.report_device(DeviceReport {
             id: clip::<64>(&self.source.id().0),
             kind: wire_kind(self.source.kind()),
             state,
             reason: Some(clip::<128>(reason)),
-            held_by: None,
+            held_by: held_by.map(|holder| clip::<64>(&holder)),
             remedy: remedy.map(clip::<128>),
             model: String::new(),
             firmware: String::new(),
@@ -409,3 +505,14 @@ impl<S: Source> Supervisor<S> {
         });
     }
 }
+
+/// Who holds a device, without the quotes of a sentence.
+fn holder(by: &Holder) -> String {
+    match by {
+        Holder::KernelDriver(name) => format!("kernel driver {name}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -120,6 +120,6 @@ impl Subscription {
 }
 
 /// Whether a device changed its state, rather than its measurements.
-fn is_news(told: &DeviceReport, now: &DeviceReport) -> bool {
+pub(crate) fn is_news(told: &DeviceReport, now: &DeviceReport) -> bool {
     (told.state, &told.reason, told.attachments) != (now.state, &now.reason, now.attachments)
 }

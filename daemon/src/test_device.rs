@@ -83,12 +83,15 @@ impl TestBoard {
     }
 
     pub(crate) fn heat(&self, is_hot: bool) {
+        self.pause(is_hot.then_some(PauseReason::Hot(80)));
+    }
+
+    fn pause(&self, reason: Option<PauseReason>) {
         let mut state = self.lock();
-        state.is_paused = is_hot;
-        state.news.push_back(if is_hot {
-            DeviceEvent::Paused(PauseReason::Hot(80))
-        } else {
-            DeviceEvent::Resumed
+        state.is_paused = reason.is_some();
+        state.news.push_back(match reason {
+            Some(reason) => DeviceEvent::Paused(reason),
+            None => DeviceEvent::Resumed,
         });
         Self::wake(state);
     }
@@ -221,7 +224,7 @@ impl HashDevice for TestDevice {
     }
 
     fn set_paused(&mut self, paused: bool) {
-        self.board.heat(paused);
+        self.board.pause(paused.then_some(PauseReason::Asked));
     }
 
     fn set_clock(&mut self, _clock: Option<Clock>) -> Result<(), DriverError> {

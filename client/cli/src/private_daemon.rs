@@ -98,6 +98,8 @@ impl PrivateDaemon {
             // As root it would read what the system's daemon reads.
             .args(["--config", "/dev/null"])
             .args(["--device", device])
+            // It is for this program alone, also when root runs it.
+            .args(["--bus", "none"])
             // What a service manager may have left for us is not for our child.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("LISTEN_FDS")

@@ -27,7 +27,7 @@ pub(crate) use limits::{Credits, DEVICES_MAX, Limits, Quota, SESSIONS_MAX, Terms
 pub(crate) use queue::SessionId;
 pub(crate) use recent::{BUCKET, HashMeter};
 pub(crate) use scheduler::{Answer, DeviceKey, Scheduler};
-pub(crate) use status::JobError;
+pub(crate) use status::{CallError, JobError};
 
 #[cfg(test)]
 mod tests;

@@ -343,6 +343,11 @@ impl Scheduler {
         deadline.into_iter().chain(grace).min()
     }
 
+    /// Whether no more jobs are accepted.
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
     /// Accepts no more jobs.
     pub(crate) fn begin_drain(&mut self) {
         self.is_draining = true;

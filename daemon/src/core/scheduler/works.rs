@@ -14,9 +14,10 @@ use crate::core::queue::{DeviceBit, JobId, Next, Offer, SessionId};
 use crate::core::status::JobError;
 
 impl Scheduler {
-    /// Devices are configured, so jobs may wait for the first one.
+    /// A device is about to come, so jobs may wait for it, from now on for the whole grace
+    /// time.
     pub(crate) fn expect_device(&mut self, now: Duration) {
-        if self.presence == Presence::Absent {
+        if self.presence != Presence::Present {
             self.presence = Presence::Awaited { since: now };
         }
     }
