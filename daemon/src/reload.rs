@@ -4,6 +4,7 @@
 //! does not hold is refused as a whole and the old settings stay. [`run`](crate::run())
 //! follows it.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +29,8 @@ pub struct Configuration {
     log: LogFilter,
     hangup: Signal,
     requests: mpsc::Receiver<ReloadRequest>,
+    /// Somebody started the daemon in a terminal.
+    is_in_terminal: bool,
 }
 
 impl Configuration {
@@ -48,6 +51,7 @@ impl Configuration {
             log,
             hangup: signal(SignalKind::hangup())?,
             requests,
+            is_in_terminal: std::io::stderr().is_terminal(),
         })
     }
 
@@ -56,11 +60,17 @@ impl Configuration {
         hub.configure(self.config.limits().clone(), self.config.report());
     }
 
-    /// Reads the file anew whenever it is asked for, for as long as it is polled.
+    /// Reads the file anew whenever it is asked for, for as long as it is polled. Returns
+    /// when the terminal was closed in which the daemon runs; that, too, is said by SIGHUP.
     pub(crate) async fn follow(mut self, hub: &Hub) {
         loop {
             let request = tokio::select! {
-                _ = self.hangup.recv() => None,
+                _ = self.hangup.recv() => {
+                    if self.is_in_terminal && !std::io::stderr().is_terminal() {
+                        return;
+                    }
+                    None
+                }
                 Some(request) = self.requests.recv() => Some(request),
             };
             notify::reloading();

@@ -1,11 +1,13 @@
 //! The configuration as an administrator and systemd meet it.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::hasherd::Hasherd;
+use crate::hasherd::{Hasherd, hasherd};
 
 fn run(arguments: &[&str], path: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hasherd"))
@@ -72,5 +74,28 @@ fn a_reload_is_announced_as_systemd_expects_it() {
     hasherd.signal(Signal::HUP);
     hasherd.wait_for("READY=1");
     hasherd.signal(Signal::TERM);
+    assert!(hasherd.end().success());
+}
+
+#[test]
+fn a_daemon_in_a_terminal_reloads_while_there_is_one_and_ends_with_it() {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let screen = File::options().write(true).open(name.to_str().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hasherd.sock");
+    let mut command = hasherd();
+    command
+        .args(["--device", "cpu,threads=1", "--socket"])
+        .arg(&socket);
+    let mut hasherd = Hasherd::spawn_on(command, screen.unwrap().into(), socket, folder);
+    hasherd.signal(Signal::HUP);
+    hasherd.wait_for("RELOADING=1");
+    hasherd.wait_for("READY=1");
+    drop(terminal);
+    hasherd.signal(Signal::HUP);
+    hasherd.wait_for("STOPPING=1");
     assert!(hasherd.end().success());
 }

@@ -45,13 +45,18 @@ impl Hasherd {
         Self::spawn(command, socket, folder)
     }
 
-    pub fn spawn(mut command: Command, socket: PathBuf, folder: TempDir) -> Self {
+    pub fn spawn(command: Command, socket: PathBuf, folder: TempDir) -> Self {
+        Self::spawn_on(command, Stdio::null(), socket, folder)
+    }
+
+    /// With its log on this screen.
+    pub fn spawn_on(mut command: Command, screen: Stdio, socket: PathBuf, folder: TempDir) -> Self {
         let notify = folder.path().join("notify");
         let notifications = UnixDatagram::bind(&notify).unwrap();
         notifications.set_read_timeout(Some(PATIENCE)).unwrap();
         let child = command
             .env("NOTIFY_SOCKET", &notify)
-            .stderr(Stdio::null())
+            .stderr(screen)
             .spawn()
             .unwrap();
         let hasherd = Self {
