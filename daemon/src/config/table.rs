@@ -484,7 +484,8 @@ const SECTIONS: &[Section] = &[
             most: USERS_MAX,
         },
         meaning: "One user, by a name in /etc/passwd or by number; users who come from \
-                  elsewhere (LDAP, SSSD) need the number. It counts before their groups.",
+                  elsewhere (LDAP, SSSD) need the number. It counts before the sections of the \
+                  user's groups.",
         settings: &[
             Setting {
                 name: "sessions",
