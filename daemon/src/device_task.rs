@@ -10,7 +10,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hasher_driver::{
-    Clock, DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, WorkEnd,
+    Clock, DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, PauseReason,
+    WorkEnd,
 };
 use hasher_wire::{
     ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, HashRateReport, Status, Text,
@@ -315,11 +316,13 @@ impl DeviceTask {
             }
             DeviceEvent::Paused(reason) => {
                 let id = &self.device.info().id;
-                // What comes of a passing one is said when it has come.
-                if reason.is_passing() {
-                    debug!(device = %id, %reason, "device paused");
-                } else {
-                    warn!(device = %id, %reason, "device paused");
+                match reason {
+                    // What comes of it is said when it has come.
+                    _ if reason.is_passing() => debug!(device = %id, %reason, "device paused"),
+                    PauseReason::Asked | PauseReason::Configuring => {
+                        info!(device = %id, %reason, "device paused");
+                    }
+                    _ => warn!(device = %id, %reason, "device paused"),
                 }
                 self.fault = reason.is_passing().then(|| reason.to_string());
                 if let Some(proof) = &mut self.proof {

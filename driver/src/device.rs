@@ -162,7 +162,7 @@ impl fmt::Display for PauseReason {
             }
             Self::SensorMissing => f.write_str("a temperature sensor does not answer"),
             Self::FanStopped => f.write_str("fan stopped"),
-            Self::Recovering(why) => write!(f, "starting anew after a fault: {why}"),
+            Self::Recovering(why) => write!(f, "starting anew: {why}"),
             Self::Configuring => f.write_str("starting anew with another clock"),
             Self::Asked => f.write_str("paused on request"),
         }
