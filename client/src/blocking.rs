@@ -215,6 +215,13 @@ pub struct Subscription<'a> {
     subscription: crate::Subscription,
 }
 
+impl Subscription<'_> {
+    /// See [`crate::Subscription::connection`].
+    pub const fn connection(&self) -> u64 {
+        self.subscription.connection()
+    }
+}
+
 impl Iterator for Subscription<'_> {
     type Item = Result<EventBody, ClientError>;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hasher_wire::{DigestAlgorithm, EventBody, StatusReport, Topics};
+use hasher_wire::{DigestAlgorithm, StatusReport, Topics};
 use hasher_work::{Digest, SearchJob, WorkError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{Dial, open};
 use crate::desk::{COMMANDS_MAX, Command, Desk, Notice, REQUESTS_MAX, Requests};
-use crate::ledger::{Key, Ledger, Work, message_bytes, messages_bytes_max, messages_max};
+use crate::ledger::{Key, Ledger, Told, Work, message_bytes, messages_bytes_max, messages_max};
 use crate::link::Link;
 use crate::{
     ClientBuilder, ClientError, DigestAnswer, DigestStream, SearchAnswer, SearchOptions, Session,
@@ -364,7 +364,7 @@ pub(crate) struct Handle {
     commands: mpsc::Sender<Command>,
     notices: mpsc::UnboundedSender<Notice>,
     next_key: Arc<AtomicU64>,
-    events: broadcast::Sender<Result<EventBody, ClientError>>,
+    events: broadcast::Sender<Told>,
     session: watch::Receiver<Session>,
 }
 

@@ -51,6 +51,9 @@ pub(crate) type JobAnswer = (usize, Result<SearchAnswer, ClientError>);
 /// Where a single answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ClientError>>;
 
+/// What subscribers hear: over which connection an event came, and the event.
+pub(crate) type Told = Result<(u64, EventBody), ClientError>;
+
 /// What a caller wants.
 pub(crate) enum Work {
     Search {
@@ -188,14 +191,11 @@ pub(crate) struct Ledger {
     subscribers: BTreeMap<Key, Topics>,
     /// Topics that the daemon was asked for in this session.
     subscribed: Topics,
-    events: broadcast::Sender<Result<EventBody, ClientError>>,
+    events: broadcast::Sender<Told>,
 }
 
 impl Ledger {
-    pub(crate) fn new(
-        retry: Retry,
-        events: broadcast::Sender<Result<EventBody, ClientError>>,
-    ) -> Self {
+    pub(crate) fn new(retry: Retry, events: broadcast::Sender<Told>) -> Self {
         Self {
             retry,
             items: HashMap::new(),

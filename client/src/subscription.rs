@@ -7,6 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::ClientError;
 use crate::client::Interest;
 use crate::desk::Command;
+use crate::ledger::Told;
 
 /// Events of the daemon. Dropping it ends the subscription.
 ///
@@ -14,9 +15,10 @@ use crate::desk::Command;
 /// subscriber that is slower than the events loses the oldest, never the newest.
 #[derive(Debug)]
 pub struct Subscription {
-    events: broadcast::Receiver<Result<EventBody, ClientError>>,
+    events: broadcast::Receiver<Told>,
     topics: Topics,
     has_ended: bool,
+    connection: u64,
     // Dropped before `interest`: a subscription that arrives behind its own cancel
     // is told by its dead life.
     life: Arc<()>,
@@ -26,13 +28,14 @@ pub struct Subscription {
 impl Subscription {
     pub(crate) fn new(
         interest: Interest,
-        events: broadcast::Receiver<Result<EventBody, ClientError>>,
+        events: broadcast::Receiver<Told>,
         topics: Topics,
     ) -> Self {
         Self {
             events,
             topics,
             has_ended: false,
+            connection: 0,
             life: Arc::default(),
             interest,
         }
@@ -53,7 +56,10 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Result<EventBody, ClientError>> {
         while !self.has_ended {
             match self.events.recv().await {
-                Ok(Ok(event)) if self.wants(&event) => return Some(Ok(event)),
+                Ok(Ok((connection, event))) if self.wants(&event) => {
+                    self.connection = connection;
+                    return Some(Ok(event));
+                }
                 Ok(Ok(_)) | Err(RecvError::Lagged(_)) => {}
                 Ok(Err(error)) => {
                     self.has_ended = true;
@@ -63,6 +69,12 @@ impl Subscription {
             }
         }
         None
+    }
+
+    /// Over which of the client's connections the last event came, see
+    /// [`Session::connection`](crate::Session::connection); 0 before the first event.
+    pub const fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// All subscriptions of a client share one stream of events.

@@ -92,13 +92,13 @@ fn listen(
     let mut connection = session.connection;
     tell(Update::Connected(session)).map_err(Ended::Told)?;
     let events = client.subscribe(topics);
-    for event in events.map_err(|error| Ended::Lost(error.into()))? {
+    let mut events = events.map_err(|error| Ended::Lost(error.into()))?;
+    while let Some(event) = events.next() {
         let event = event.map_err(|error| Ended::Lost(error.into()))?;
         // A daemon that restarts behind its socket is lost and found in one step.
-        let session = client.session();
-        if session.connection != connection {
-            connection = session.connection;
-            tell(Update::Connected(session)).map_err(Ended::Told)?;
+        if events.connection() != connection {
+            connection = events.connection();
+            tell(Update::Connected(client.session())).map_err(Ended::Told)?;
         }
         tell(Update::Event(Box::new(event))).map_err(Ended::Told)?;
     }

@@ -60,8 +60,10 @@ impl Ledger {
             Frame::Event(event) => {
                 let body = event.body()?;
                 if body != EventBody::Unknown {
+                    let session = self.session.as_ref();
+                    let connection = session.map_or(0, |session| session.connection);
                     // Nobody listening any more is no error.
-                    _ = self.events.send(Ok(body));
+                    _ = self.events.send(Ok((connection, body)));
                 }
                 Ok(())
             }

@@ -130,13 +130,14 @@ async fn a_subscription_survives_a_restart_of_the_daemon() {
     expect_topics(&mut peer, Topics::ALL).await;
     send(&mut peer, &status(1)).await;
     assert_eq!(events.next().await.unwrap().unwrap(), status(1));
-    assert_eq!(client.session().connection, 1);
+    assert_eq!(events.connection(), 1);
     network.refuse(2, &Why::NobodyListens);
     drop(peer);
     let mut peer = network.accept_welcome(1).await;
     expect_topics(&mut peer, Topics::ALL).await;
     send(&mut peer, &status(2)).await;
     assert_eq!(events.next().await.unwrap().unwrap(), status(2));
+    assert_eq!(events.connection(), 2);
     assert_eq!(client.session().connection, 2);
 }
 

@@ -27,7 +27,8 @@ pub struct Script {
     pub status: StatusReport,
     /// The configuration document; without it the topic is unknown.
     pub configuration: Option<ConfigurationReport>,
-    /// What a subscriber hears on each connection; then the connection is closed.
+    /// What a subscriber hears on each connection. Then the connection is closed; the
+    /// last one stays, in silence.
     pub lives: Vec<Vec<EventBody>>,
 }
 
@@ -79,7 +80,10 @@ impl FakeDaemon {
             for stream in listener.incoming() {
                 let (script, lives) = (script.clone(), Arc::clone(&lives));
                 thread::spawn(move || {
-                    let mut life = || lives.lock().unwrap().next();
+                    let mut life = || {
+                        let mut lives = lives.lock().unwrap();
+                        (lives.next().unwrap_or_default(), lives.len() == 0)
+                    };
                     // A client that leaves in the middle is a test's business.
                     _ = stream.map(|stream| serve(stream, &script, &mut life));
                 });
@@ -102,7 +106,7 @@ impl FakeDaemon {
 fn serve(
     mut stream: UnixStream,
     script: &Script,
-    life: &mut dyn FnMut() -> Option<Vec<EventBody>>,
+    life: &mut dyn FnMut() -> (Vec<EventBody>, bool),
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut input = BytesMut::new();
@@ -128,14 +132,13 @@ fn serve(
             Frame::Ping(number) => send(&mut stream, Frame::Pong(number))?,
             Frame::Goodbye(_) => return Ok(()),
             Frame::Subscribe(subscribe) if subscribe.topics != Topics::NONE => {
-                let Some(events) = life() else {
-                    // The last life goes on in silence.
-                    continue;
-                };
+                let (events, is_last) = life();
                 for body in events {
                     send(&mut stream, Frame::Event(Event::new(&body).unwrap()))?;
                 }
-                return Ok(());
+                if !is_last {
+                    return Ok(());
+                }
             }
             _ => {}
         }
