@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
     Context, config, demo, device, devices, digest, doctor, eval, metrics, predict, reload, search,
-    sessions, status, train, verify, watch,
+    sessions, status, top, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -78,6 +78,7 @@ pub enum Command {
     Status(status::StatusArgs),
     Devices(devices::DevicesArgs),
     Sessions(sessions::SessionsArgs),
+    Top(top::TopArgs),
     Watch(watch::WatchArgs),
     Metrics(metrics::MetricsArgs),
     Device(device::DeviceArgs),
@@ -103,6 +104,7 @@ impl Command {
             Self::Status(args) => status::run(args, context),
             Self::Devices(args) => devices::run(args, context),
             Self::Sessions(args) => sessions::run(args, context),
+            Self::Top(args) => top::run(args, context),
             Self::Watch(args) => watch::run(args, context),
             Self::Metrics(args) => metrics::run(args, context),
             Self::Device(args) => device::run(args, context),

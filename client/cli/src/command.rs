@@ -13,6 +13,7 @@ pub mod reload;
 pub mod search;
 pub mod sessions;
 pub mod status;
+pub mod top;
 pub mod train;
 pub mod verify;
 pub mod watch;

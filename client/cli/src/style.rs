@@ -35,6 +35,14 @@ impl Style {
         }
     }
 
+    /// The same without colours, for text that something else colours.
+    pub const fn without_colour(self) -> Self {
+        Self {
+            colour: false,
+            ..self
+        }
+    }
+
     /// Whether colours are on.
     pub const fn has_colour(self) -> bool {
         self.colour

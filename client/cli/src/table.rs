@@ -56,6 +56,26 @@ pub fn printable(text: &str, max: usize) -> String {
         .collect()
 }
 
+/// A line broken between words so that no part is wider than `columns`, unless one
+/// word is. Later parts are indented two columns more than the first.
+pub fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let indent = line.len() - line.trim_start_matches(' ').len();
+    let mut parts = vec![" ".repeat(indent)];
+    for word in line.split_whitespace() {
+        let part = parts.last_mut().expect("there is a first part");
+        let is_new = part.trim_start().is_empty();
+        if is_new {
+            part.push_str(word);
+        } else if part.chars().count() + 1 + word.chars().count() <= columns {
+            part.push(' ');
+            part.push_str(word);
+        } else {
+            parts.push(" ".repeat(indent + 2) + word);
+        }
+    }
+    parts
+}
+
 /// A whole number with thin groups of three, as in `4 928`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -146,6 +166,14 @@ mod tests {
             ],
         );
         assert_eq!(lines, ["NAME     N", "a       10", "longer   7"]);
+    }
+
+    #[test]
+    fn a_long_line_is_broken_between_words_and_indented() {
+        assert_eq!(wrapped("  ab cd ef", 10), ["  ab cd ef"]);
+        assert_eq!(wrapped("  ab cd ef", 8), ["  ab cd", "    ef"]);
+        assert_eq!(wrapped(" ü abcdefgh", 4), [" ü", "   abcdefgh"]);
+        assert_eq!(wrapped("", 4), [""]);
     }
 
     #[test]

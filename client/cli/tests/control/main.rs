@@ -3,14 +3,14 @@
 mod bus;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/terminal.rs"]
+mod terminal;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use bus::{Bus, Calls, serve};
 use common::{hasher, path, text};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use terminal::Terminal;
 
 /// What a run said and how it ended.
 fn run(bus: &Bus, kind: &str, arguments: &[&str]) -> String {
@@ -91,38 +91,15 @@ fn every_refusal_says_why_and_what_helps() {
 /// Runs `configure` at a terminal of its own, where somebody types `answer`; the whole
 /// screen and the exit code.
 fn at_a_terminal(bus: &Bus, answer: &str) -> (String, Option<i32>) {
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&terminal).expect("it is ours");
-    unlockpt(&terminal).expect("it is ours");
-    let name = ptsname(&terminal, Vec::new()).expect("it has a name");
-    let name = name.to_str().expect("a path");
-    let side = || {
-        let file = File::options().read(true).write(true).open(name);
-        Stdio::from(file.expect("it can be opened"))
-    };
-    let mut child = Command::new(hasher().get_program())
+    let mut command = Command::new(hasher().get_program());
+    command
         .args(["device", "configure", "sim-s3-0", "--frequency-mhz", "200"])
-        .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
-        .env("NO_COLOR", "1")
-        .stdin(side())
-        .stdout(side())
-        .stderr(side())
-        .spawn()
-        .expect("hasher can be started");
-    let mut terminal = File::from(terminal);
-    let mut screen = Vec::new();
-    let mut chunk = [0; 1024];
-    let mut has_answered = false;
-    // The terminal ends with an error when the program has closed it.
-    while let Ok(count @ 1..) = terminal.read(&mut chunk) {
-        screen.extend_from_slice(&chunk[..count]);
-        if !has_answered && String::from_utf8_lossy(&screen).contains("Keep it?") {
-            has_answered = true;
-            terminal.write_all(answer.as_bytes()).expect("it is open");
-        }
-    }
-    let code = child.wait().expect("it ends").code();
-    (text(&screen).replace("\r\n", "\n"), code)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
+    let mut terminal = Terminal::start(&mut command);
+    terminal.wait_for("Keep it?");
+    terminal.write(answer);
+    let code = terminal.end();
+    (terminal.screen.clone(), code)
 }
 
 #[test]

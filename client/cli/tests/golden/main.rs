@@ -243,6 +243,7 @@ fn wrong_usage() {
             &["device", "configure", "sim-s3-0", "--frequency-mhz", "fast"],
         ),
         ("bus", &["reload", "--bus", "usb"]),
+        ("no_terminal", &["top"]),
     ] {
         check(&format!("usage_{name}"), arguments, None);
     }
