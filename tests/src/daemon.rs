@@ -11,7 +11,7 @@ use hasher_client::{Client, ClientBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::program;
+use crate::{Bus, program};
 
 /// Longest wait for a daemon to be ready or to end; milliseconds are usual, and a
 /// loaded machine may take a thousand times as long.
@@ -24,6 +24,7 @@ const NOTE_BYTES: usize = 4096;
 pub struct Daemon {
     folder: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     run: Option<Run>,
 }
 
@@ -44,14 +45,33 @@ impl Daemon {
     }
 
     /// Starts a daemon with these arguments besides `--socket`; without a `--config=` it
-    /// has the default configuration.
+    /// has the default configuration, and without a `--bus=` it is on none.
     ///
     /// # Panics
     /// When it does not get ready.
     pub fn start_with(arguments: impl IntoIterator<Item = String>) -> Self {
+        Self::start_in(arguments, Vec::new())
+    }
+
+    /// Starts a daemon with these devices that is on the system's bus, and this is that.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_on(bus: &Bus, devices: &[&str]) -> Self {
+        let devices = devices.iter().map(|device| format!("--device={device}"));
+        let arguments = devices.chain(["--bus=system".to_owned()]);
+        let environment = vec![("DBUS_SYSTEM_BUS_ADDRESS", bus.address())];
+        Self::start_in(arguments, environment)
+    }
+
+    fn start_in(
+        arguments: impl IntoIterator<Item = String>,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         let mut daemon = Self {
             folder: TempDir::new().expect("a folder for temporary files"),
             arguments: arguments.into_iter().collect(),
+            environment,
             run: None,
         };
         daemon.restart();
@@ -77,9 +97,13 @@ impl Daemon {
             .arg("--socket")
             .arg(self.socket())
             .args(self.config())
+            .args(self.message_bus())
             .args(&self.arguments)
             .env_remove("HASHER_SOCKET")
+            // Not on the bus of the machine that runs the tests.
+            .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
             .env("NOTIFY_SOCKET", &notify)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -95,6 +119,15 @@ impl Daemon {
         });
         self.run = Some(Run { pid, ended });
         self.wait_until_ready(&notes).expect("hasherd gets ready");
+    }
+
+    /// As root it would be on this computer's own bus.
+    fn message_bus(&self) -> &[&str] {
+        let is_own = |argument: &String| argument.starts_with("--bus=");
+        match self.arguments.iter().any(is_own) {
+            true => &[],
+            false => &["--bus=none"],
+        }
     }
 
     /// As root it would read what this computer's own daemon reads.
