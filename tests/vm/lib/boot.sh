@@ -44,6 +44,7 @@ boot_guest() {
         -virtfs "local,path=$share,mount_tag=share,security_model=none" \
         </dev/null >"$cache/qemu.log" 2>&1 || code=$?; } 2>"$cache/qemu.time"
     rm -f "$cache/initramfs.cpio"
+    [ ! -f "$share/report" ] || sed 's/^/vm: /' "$share/report"
     [ ! -f "$share/results" ] || sed 's/^/vm: /' "$share/results"
     local spent
     spent="$((SECONDS - started)) s ($(cat "$cache/qemu.time") s of processor time)"
@@ -65,7 +66,10 @@ show_logs() {
     show_log "$cache/serial.log"
     show_log "$cache/share/journal.log"
     for suite in "$@"; do
-        grep -q "^pass $suite " "$cache/share/results" 2>/dev/null || show_log "$cache/share/$suite.log"
+        if ! grep -q "^pass $suite " "$cache/share/results" 2>/dev/null; then
+            show_log "$cache/share/$suite-hasherd.log"
+            show_log "$cache/share/$suite.log"
+        fi
     done
 }
 

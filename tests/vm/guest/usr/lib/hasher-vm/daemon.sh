@@ -5,26 +5,35 @@
 readonly SOCKET=/run/hasher/hasherd.sock
 readonly UNITS=/usr/lib/hasher-vm/units
 
+# Bitcoin's block 0. Emulated boards know its nonce, so that an emulated processor need
+# not search for it.
+readonly BLOCK=0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c
+
 # Starts the daemon's socket; the daemon comes with the first board or client.
-# Argument: its device, for chips that filter for so few zero bits that an emulated
-# processor keeps up.
+# Arguments: its device, and the program if it is not `hasherd` in the path.
 install_daemon() {
-    cp "$(command -v hasherd)" /usr/sbin/hasherd
+    cp "${2:-$(command -v hasherd)}" /usr/sbin/hasherd
     cp $UNITS/hasherd.service $UNITS/hasherd.socket /run/systemd/system/
     mkdir -p /run/systemd/system/hasherd.service.d
     printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=100ms\nExecStart=\nExecStart=/usr/sbin/hasherd --device %s\n' \
         "$1" >/run/systemd/system/hasherd.service.d/vm.conf
-    trap remove_daemon EXIT
+    # Suites before this one had daemons of the same name in the same journal.
+    log_begins=$(journalctl --lines=0 --show-cursor | sed -n 's/^-- cursor: //p')
+    at_exit remove_daemon
     systemctl daemon-reload
     systemctl start hasherd.socket
 }
 
 remove_daemon() {
-    echo "# the daemon's log"
-    journalctl --unit=hasherd --output=cat --no-pager | tail -n 200
+    daemon_log >"$SHARE/$(basename "$PWD")-hasherd.log"
     systemctl stop hasherd.socket hasherd.service
     rm -rf /run/systemd/system/hasherd* /usr/sbin/hasherd
     systemctl daemon-reload
+}
+
+# The daemon's log since the suite installed it.
+daemon_log() {
+    journalctl --unit=hasherd --after-cursor="$log_begins" --output=cat --no-pager --quiet
 }
 
 daemon_pid() { systemctl show --property=MainPID --value hasherd; }
@@ -50,8 +59,50 @@ state_is() {
 explains() { [[ $(board "$1") == *"$2"* ]]; }
 
 finds_nonce() {
-    hasher --socket $SOCKET search --header "$(printf '00%.0s' {1..80})" --zero-bits 8 \
-        --deadline 20s >/dev/null
+    hasher --socket $SOCKET search --header $BLOCK --deadline 20s >/dev/null
+}
+
+# Begins a new part of the log, of which `lines` counts.
+mark_log() { log_part=$(journalctl --lines=0 --show-cursor | sed -n 's/^-- cursor: //p'); }
+
+# How many lines of this part of the daemon's own log match.
+lines() {
+    journalctl --unit=hasherd --after-cursor="$log_part" --output=cat --no-pager --quiet |
+        grep -cE "$1" || true
+}
+
+# `said "sentence" PATTERN`: this part of the log has one line like this, and no other
+# that asks for a person's attention.
+said() {
+    local warnings
+    same "$1, in one line" "$(lines "$2")" 1
+    warnings=$(lines '^ *(WARN|ERROR) ')
+    must "and nothing else is complained about" test "$warnings" -le "$(lines "^ *(WARN|ERROR) .*$2")"
+}
+
+# `idles "sentence" SECONDS`: it takes less than 2 % of a processor for so long.
+idles() {
+    local before after thousandths
+    before=$(systemctl show --property=CPUUsageNSec --value hasherd)
+    sleep "$2"
+    after=$(systemctl show --property=CPUUsageNSec --value hasherd)
+    thousandths=$(((after - before) / (1000000 * $2)))
+    must "$1 ($thousandths thousandths of a processor)" test $thousandths -lt 20
+}
+
+# Keeps jobs in flight from now until `stop_asking`, which fails if one of them was lost,
+# answered twice or answered wrongly.
+start_asking() {
+    busy-client $SOCKET "$@" >/run/busy-client.log 2>&1 &
+    busy_client=$!
+}
+
+stop_asking() {
+    local code=0
+    kill -TERM "$busy_client" || true # it ended by itself, and says why
+    wait "$busy_client" || code=$?
+    cat /run/busy-client.log
+    must "every job was answered once, rightly, or may be repeated" test $code = 0
 }
 
 driver_is() { [ "$(driver_of "$1")" = "$2" ]; }
@@ -68,4 +119,4 @@ within() {
 }
 
 # How often a text is in the daemon's log.
-logged() { journalctl --unit=hasherd --output=cat --no-pager | grep -c "$1" || true; }
+logged() { daemon_log | grep -c "$1" || true; }

@@ -28,15 +28,18 @@ same() {
 }
 
 # `soon "sentence" COMMAND...`: succeeds within PATIENCE.
-soon() {
-    local sentence=$1 deadline
-    shift
+soon() { patiently "$PATIENCE" "$@"; }
+
+# `patiently SECONDS "sentence" COMMAND...`
+patiently() {
+    local seconds=$1 sentence=$2 deadline
+    shift 2
     read_uptime
-    deadline=$((uptime_cs + PATIENCE * 100))
+    deadline=$((uptime_cs + seconds * 100))
     until "$@" 2>/dev/null; do
         read_uptime
         if [ "$uptime_cs" -gt "$deadline" ]; then
-            echo "NOT SO within $PATIENCE s: $sentence ($*)"
+            echo "NOT SO within $seconds s: $sentence ($*)"
             exit 1
         fi
         pause
@@ -53,6 +56,18 @@ read_uptime() {
     read -r seconds _ </proc/uptime
     uptime_cs=$((10#${seconds/./}))
 }
+
+# Commands that undo what a suite did to the guest, because other suites share this boot;
+# the newest runs first. `at_exit COMMAND [ARGUMENT...]`
+undo=()
+at_exit() { undo+=("$(printf '%q ' "$@")"); }
+undo_all() {
+    local step
+    for ((step = ${#undo[@]} - 1; step >= 0; step--)); do
+        eval "${undo[step]}" || echo "cannot undo: ${undo[step]}"
+    done
+}
+trap undo_all EXIT
 
 # 20 ms: a read from a pipe in which nothing ever comes.
 exec {silence}<> <(:)
@@ -74,6 +89,13 @@ node_of() { printf '/dev/bus/usb/%03d/%03d' "$(cat "$DEVICES/$1/busnum")" "$(cat
 driver_of() { basename "$(readlink "$DEVICES/$1/driver" || echo none)"; }
 
 emulator() { hasher-usb-emulator send "$EMULATOR_SOCKET" "$@"; }
+
+# From now on a driver of the kernel takes every running board.
+take_by_kernel_driver() {
+    modprobe usbserial
+    at_exit modprobe --remove usbserial
+    echo 4254 4153 >/sys/bus/usb-serial/drivers/generic/new_id
+}
 
 # Starts the emulator with these commands; it ends with the suite.
 start_emulator() {
