@@ -25,8 +25,10 @@ acceleration_options() {
     esac
 }
 
+# Arguments: the root's name, then the suites. Fails when one of them did.
 boot_guest() {
-    local share=$cache/share serial=$cache/serial.log code=0 options started=$SECONDS
+    local share=$cache/share/$1 serial=$cache/serial.log code=0 options started=$SECONDS
+    shift
     if [ "$accel" = auto ]; then
         if has_hardware_kvm; then accel=kvm; else accel=icount; fi
     fi
@@ -49,26 +51,29 @@ boot_guest() {
     local spent
     spent="$((SECONDS - started)) s ($(cat "$cache/qemu.time") s of processor time)"
     case $code in
-        "$EXIT_PASSED") say "passed in $spent; logs in $share" ;;
-        "$EXIT_FAILED") show_logs "$@"; fail "suites failed after $spent; logs in $share" ;;
-        124 | 137) show_logs "$@"; fail "no verdict within $time_limit s" ;;
-        *) show_logs "$@"; fail "no verdict: QEMU ended with code $code after $spent" ;;
+        "$EXIT_PASSED") say "passed in $spent; logs in $share"; return 0 ;;
+        "$EXIT_FAILED") spent="suites failed after $spent; logs in $share" ;;
+        124 | 137) spent="no verdict within $time_limit s" ;;
+        *) spent="no verdict: QEMU ended with code $code after $spent" ;;
     esac
+    show_logs "$@"
+    printf 'vm: error: %s\n' "$spent" >&2
+    return 1
 }
 
 # Longest piece of each log that is shown, in lines; the files hold the rest.
 readonly LOG_LINES=100
 
-# The most telling last.
+# The most telling last. Called by boot_guest, whose $share it reads.
 show_logs() {
     local suite
     show_log "$cache/qemu.log"
     show_log "$cache/serial.log"
-    show_log "$cache/share/journal.log"
+    show_log "$share/journal.log"
     for suite in "$@"; do
-        if ! grep -q "^pass $suite " "$cache/share/results" 2>/dev/null; then
-            show_log "$cache/share/$suite-hasherd.log"
-            show_log "$cache/share/$suite.log"
+        if ! grep -q "^pass $suite " "$share/results" 2>/dev/null; then
+            show_log "$share/$suite-hasherd.log"
+            show_log "$share/$suite.log"
         fi
     done
 }

@@ -38,6 +38,9 @@ prepare_overlay() {
         # shellcheck disable=SC2086
         build_program "$stage/usr/lib/hasher-vm/bin" $program
     done <"$cache/programs"
+    for suite in "$@"; do
+        [ ! -x "$vm_dir/suites/$suite/prepare" ] || "$vm_dir/suites/$suite/prepare" "$stage"
+    done
     pack_cpio "$stage" >"$cache/overlay.cpio"
 }
 
