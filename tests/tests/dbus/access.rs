@@ -106,11 +106,108 @@ fn every_method() -> Vec<(String, &'static str)> {
         (manager("Reload"), "reload"),
         (device("Pause"), "pause"),
         (device("Resume"), "pause"),
-        (device("Reset"), "reset"),
         (device("Configure a{sv} 1 frequency-mhz d 200"), "configure"),
         (device("ConfirmConfiguration"), "configure"),
         (device("RevertConfiguration"), "configure"),
+        // Last: after it the board is closed for a moment.
+        (device("Reset"), "reset"),
     ]
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_each_method_with_the_reason_unless_polkit_allows_it() {
+    if !can_be_a_stranger() {
+        return;
+    }
+    let Some(rig) = Rig::start(&["sim:s3,boot-loader=no"]).await else {
+        return;
+    };
+    rig.until_device("sim-s3-0", "ready").await;
+    // Without polkit nobody can allow it.
+    for (call, action) in every_method() {
+        let error = stranger(&rig.bus, &call).await.unwrap_err();
+        assert!(error.contains("polkit cannot be asked"), "{call}: {error}");
+        assert!(
+            error.contains(&format!("org.hasher.hasher1.{action}")),
+            "{error}"
+        );
+    }
+    let polkit = connect(&rig.bus).await;
+    let script = play(&polkit).await;
+    for (call, action) in every_method() {
+        let error = stranger(&rig.bus, &call).await.unwrap_err();
+        assert!(error.contains("user 65534"), "{call}: {error}");
+        assert!(
+            error.contains("polkit does not allow it"),
+            "{call}: {error}"
+        );
+        let (subject, asked, flags) = script.lock().unwrap().asked.pop().unwrap();
+        assert!(subject.starts_with(':'), "{subject}");
+        assert_eq!(asked, format!("org.hasher.hasher1.{action}"));
+        assert_eq!(flags, 1, "busctl lets a person be asked");
+    }
+    script.lock().unwrap().is_challenge = true;
+    let pause = format!(
+        "call {NAME} {} org.hasher.Hasher1.Device Pause",
+        device_path("sim-s3-0")
+    );
+    let quiet = format!("--allow-interactive-authorization=no {pause}");
+    let error = stranger(&rig.bus, &quiet).await.unwrap_err();
+    assert!(
+        error.contains("with interactive authorisation allowed"),
+        "{error}"
+    );
+    assert_eq!(script.lock().unwrap().asked.pop().unwrap().2, 0);
+    let error = stranger(&rig.bus, &pause).await.unwrap_err();
+    assert!(error.contains("no polkit agent runs"), "{error}");
+    assert_eq!(
+        rig.device_state("sim-s3-0").await,
+        "ready",
+        "nothing was done"
+    );
+
+    script.lock().unwrap().is_authorized = true;
+    for (call, action) in every_method() {
+        let called = stranger(&rig.bus, &call).await;
+        match (called, action) {
+            (Ok(_), _) => {}
+            // Allowed, but there is nothing to confirm or to reload.
+            (Err(error), "configure") if error.contains("no clock on trial") => {}
+            (Err(error), "reload") => assert!(!error.contains("may not"), "{error}"),
+            (Err(error), _) => panic!("{call}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_session_of_a_stranger_belongs_to_the_stranger() {
+    if !can_be_a_stranger() {
+        return;
+    }
+    let Some(rig) = Rig::start(&["sim:s3,boot-loader=no"]).await else {
+        return;
+    };
+    let polkit = connect(&rig.bus).await;
+    play(&polkit).await.lock().unwrap().is_authorized = true;
+    rig.until_device("sim-s3-0", "ready").await;
+    let header = format!("80 {}", ["3"; 80].join(" "));
+    let endless = "3 zero-bits u 256 rolls q 4000 deadline-ms u 2000";
+    let call = format!(
+        "call {NAME} {ROOT} org.hasher.Hasher1.Manager Search aya{{sv}} {header} {endless}"
+    );
+    let search = stranger(&rig.bus, &call);
+    let watch = eventually("the session is an object of user 65534", async || {
+        let objects = rig.objects().await;
+        let mut sessions = objects
+            .values()
+            .filter_map(|interfaces| interfaces.iter().find(|(name, _)| name.as_str() == SESSION));
+        sessions.any(|(_, session)| {
+            u32::try_from(&session["Uid"]) == Ok(STRANGER)
+                && text(&session["Name"]).starts_with("dbus :")
+        })
+    });
+    let (search, ()) = tokio::join!(search, watch);
+    assert!(search.unwrap_err().contains("no answer within 2000 ms"));
 }
 
 #[tokio::test]

@@ -8,6 +8,59 @@ use hasher_wire::DigestAlgorithm;
 use super::support::*;
 
 #[tokio::test]
+async fn a_watcher_sees_plugging_unplugging_heat_and_recovery() {
+    // The board is pulled out after 8 s; the room is hot from then on, and cold later.
+    let script = "script=unplug@8s+2s;heat=120@10s+50s;heat=0@61s";
+    let device = format!("sim:s3,boot-loader=no,{script}");
+    let Some(rig) = Rig::start(&[&device]).await else {
+        return;
+    };
+    let id = "sim-s3-0";
+    let mut signals = rig.signals().await;
+    if rig.device_state(id).await != "ready" {
+        signals.until_state(id, "ready").await;
+    }
+    let reason = signals.until_state(id, "absent").await;
+    assert!(!reason.is_empty());
+    signals.until_state(id, "ready").await;
+    let reason = signals.until_state(id, "paused").await;
+    assert!(reason.starts_with("too hot: "), "{reason}");
+    signals.until_state(id, "ready").await;
+    let device = rig.properties(&device_path(id), DEVICE).await;
+    assert_eq!(text(&device["StateReason"]), "");
+    assert_eq!(u32::try_from(&device["Attachments"]), Ok(2));
+}
+
+#[tokio::test]
+async fn a_device_can_be_paused_reset_and_resumed() {
+    let Some(rig) = Rig::start(&["cpu,threads=1"]).await else {
+        return;
+    };
+    let id = "cpu-0";
+    rig.until_device(id, "ready").await;
+    let device = rig.device(id).await;
+    let mut signals = rig.signals().await;
+    device.pause().await.unwrap();
+    assert_eq!(signals.until_state(id, "paused").await, "paused on request");
+    device.reset().await.unwrap();
+    eventually("it is opened again and still paused", async || {
+        let device = rig.properties(&device_path(id), DEVICE).await;
+        u32::try_from(&device["Attachments"]) == Ok(2) && text(&device["State"]) == "paused"
+    })
+    .await;
+    device.resume().await.unwrap();
+    assert_eq!(signals.until_state(id, "ready").await, "");
+    let settings = Options::from([("frequency-mhz", 200f64.into())]);
+    let (name, why) = failure(device.configure(&settings).await);
+    assert_eq!(
+        (&*name, &*why),
+        ("NotSupported", "a CPU has no clock to set")
+    );
+    let unknown = rig.device("cpu-7").await;
+    assert_eq!(failure(unknown.pause().await).0, "UnknownObject");
+}
+
+#[tokio::test]
 async fn a_clock_is_on_trial_until_it_is_confirmed_or_taken_back() {
     let Some(rig) = Rig::start(&["sim:s3,boot-loader=no"]).await else {
         return;
@@ -63,6 +116,51 @@ async fn a_clock_is_on_trial_until_it_is_confirmed_or_taken_back() {
     clock(193.75).await;
     clock(200.0).await;
     assert!(began.elapsed() >= Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn changes_are_told_at_most_once_a_second_and_nothing_when_nothing_changes() {
+    let Some(rig) = Rig::start(&["cpu,threads=1"]).await else {
+        return;
+    };
+    rig.until_device("cpu-0", "ready").await;
+    let client = rig.daemon.client().connect().await.unwrap();
+    let mut signals = rig.signals().await;
+    let working = async {
+        let end = Instant::now() + Duration::from_secs(8);
+        let mut number = 0u32;
+        while Instant::now() < end {
+            number += 1;
+            let messages = [number.to_le_bytes()];
+            client
+                .digest_batch(DigestAlgorithm::Sha256, &messages)
+                .await
+                .unwrap();
+            let mut header = [0; 80];
+            header[..4].copy_from_slice(&number.to_le_bytes());
+            let quick = Options::from([("zero-bits", 8u32.into())]);
+            rig.manager().await.search(&header, &quick).await.unwrap();
+        }
+    };
+    let (told, ()) = tokio::join!(signals.within(Duration::from_secs(8)), working);
+    // Signals may be late and then come close together, so they are counted.
+    let mut counts: HashMap<String, u32> = HashMap::new();
+    for one in told {
+        let Told::Changed { path, changed } = one else {
+            continue;
+        };
+        assert!(!changed.contains_key("Counters") && !changed.contains_key("Totals"));
+        if !changed.contains_key("State") {
+            *counts.entry(path).or_default() += 1;
+        }
+    }
+    assert!(counts.values().all(|count| *count <= 9), "{counts:?}");
+    assert!(counts[&device_path("cpu-0")] >= 3, "{counts:?}");
+    drop(client);
+    // Its rate fades for a quarter of an hour, every 5 s; otherwise there is silence.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = signals.within(Duration::from_secs(9)).await;
+    assert!(told.len() <= 3, "{told:?}");
 }
 
 #[tokio::test]

@@ -171,7 +171,6 @@ pub enum Told {
     Changed {
         path: String,
         changed: HashMap<String, OwnedVariant>,
-        at: Instant,
     },
 }
 
@@ -201,7 +200,6 @@ impl Signals {
                 Told::Changed {
                     path: header.path().unwrap().to_string(),
                     changed,
-                    at: Instant::now(),
                 }
             }
             other => panic!("unexpected signal {other}"),
