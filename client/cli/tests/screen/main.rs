@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../golden/fake_daemon.rs"]
+#[expect(dead_code, reason = "what only the golden texts need")]
 mod fake_daemon;
 #[path = "../common/terminal.rs"]
 mod terminal;
