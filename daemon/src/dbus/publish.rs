@@ -130,9 +130,9 @@ pub(super) async fn follow(context: &Arc<Context>, connection: &Connection) -> z
     };
     let mut sessions_due = Some(Instant::now());
     let mut fades_at: Option<Instant> = None;
-    inventory.mark_changed();
+    let mut has_news_of_devices = true;
     loop {
-        if inventory.has_changed().unwrap_or(false) {
+        if std::mem::take(&mut has_news_of_devices) {
             let newest = inventory.borrow_and_update().clone();
             objects.follow_devices(newest).await?;
         }
@@ -154,7 +154,8 @@ pub(super) async fn follow(context: &Arc<Context>, connection: &Connection) -> z
         // Counters change with every job; one look a second is enough.
         let is_marked = objects.manager.is_stale;
         tokio::select! {
-            _ = inventory.changed() => {}
+            // It counts as seen from here on.
+            _ = inventory.changed() => has_news_of_devices = true,
             _ = sleeping.changed() => objects.manager.is_stale = true,
             () = hub.sessions_changed() => {
                 let soon = Instant::now() + SESSIONS_INTERVAL;
