@@ -1,7 +1,6 @@
 //! The daemon's own object: what it shows, searches, digests, sessions, reload.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use hasher_client::{Client, ClientError, Dial};
 use hasher_wire::DigestAlgorithm;
@@ -395,33 +394,4 @@ async fn a_daemon_that_stops_says_so_and_takes_its_objects_away() {
     });
     let (name, _) = failure(search);
     assert_eq!(name, "ShuttingDown");
-}
-
-#[tokio::test]
-async fn a_slow_reader_of_the_bus_slows_nobody() {
-    let Some(rig) = Rig::start(&[CPU]).await else {
-        return;
-    };
-    rig.until_device("cpu-0", "ready").await;
-    // It sends calls and never reads an answer.
-    let mut slow = connect(&rig.bus).await;
-    slow.set_max_queued(std::num::NonZeroUsize::MIN);
-    let _unread = zbus::MessageStream::from(&slow);
-    let send = async {
-        for number in 0..2000u32 {
-            let call = zbus::Message::method_call(ROOT, "Digest");
-            let call = call
-                .destination(NAME)
-                .interface("org.hasher.Hasher1.Manager");
-            let body = (vec![vec![number as u8; 1000]], Options::new());
-            if slow.send(&call.build(&body).unwrap()).await.is_err() {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(5), send).await;
-    let manager = rig.manager().await;
-    let options = Options::new();
-    let asked = tokio::time::timeout(PATIENCE, manager.digest(&[b"abc"], &options));
-    asked.await.expect("others are served").unwrap();
 }
