@@ -65,23 +65,40 @@ pub fn run(args: &ConfigArgs, context: &Context) -> Result<Exit, CliError> {
 }
 
 fn text(configuration: &ConfigurationReport) -> Vec<String> {
+    let mut text = vec![match configuration.file.as_str() {
+        "" => "No configuration file was read.".to_owned(),
+        file => format!("Configuration file: {file}"),
+    }];
+    text.extend(table(&configuration.settings));
+    text
+}
+
+/// A value that would push all origins out of sight has a line of its own.
+fn table(settings: &[SettingReport]) -> Vec<String> {
+    const VALUE_COLUMNS: usize = 32;
     let columns = [
         ("KEY", Align::Left),
         ("VALUE", Align::Left),
         ("ORIGIN", Align::Left),
     ];
-    let row = |setting: &SettingReport| {
-        vec![
-            setting.key.clone(),
-            setting.value.clone(),
-            setting.origin.clone(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = configuration.settings.iter().map(row).collect();
-    let mut text = vec![match configuration.file.as_str() {
-        "" => "No configuration file was read.".to_owned(),
-        file => format!("Configuration file: {file}"),
-    }];
-    text.extend(lines(&columns, &rows));
+    let is_long = |setting: &SettingReport| setting.value.chars().count() > VALUE_COLUMNS;
+    let rows: Vec<Vec<String>> = settings
+        .iter()
+        .map(|setting| {
+            let value = match is_long(setting) {
+                true => String::new(),
+                false => setting.value.clone(),
+            };
+            vec![setting.key.clone(), value, setting.origin.clone()]
+        })
+        .collect();
+    let mut lines = lines(&columns, &rows).into_iter();
+    let mut text: Vec<String> = lines.next().into_iter().collect();
+    for (setting, line) in settings.iter().zip(lines) {
+        text.push(line);
+        if is_long(setting) {
+            text.push(format!("  {}", setting.value));
+        }
+    }
     text
 }

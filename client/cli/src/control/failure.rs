@@ -94,7 +94,7 @@ impl Failure {
                     .hint("only boards have a clock that can be set")
             }
             Kind::Invalid => CliError::usage(format!("{what}: {}", self.words))
-                .hint("see `hasher device configure --help`"),
+                .hint(format!("see `hasher device {word} --help`")),
             _ => self.of_anything(&what, &format!("hasher device {word} {id}")),
         }
     }

@@ -45,7 +45,11 @@ impl Script {
             configuration: Some(ConfigurationReport {
                 file: "/etc/hasher/hasherd.toml".to_owned(),
                 settings: vec![
-                    setting("devices", "[\"usb\", \"cpu\"]", "command line"),
+                    setting(
+                        "devices",
+                        "[\"usb:1-2.3\", \"sim:s3,zero-bits=14\", \"cpu,threads=1\"]",
+                        "command line",
+                    ),
                     setting("limits.sessions", "64", "default"),
                     setting("limits.jobs-per-user", "512", "file:7"),
                 ],

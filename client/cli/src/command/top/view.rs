@@ -169,7 +169,11 @@ impl Look {
             .borders(Borders::TOP)
             .border_set(self.rule())
             .border_style(self.dim())
-            .title(Span::styled(format!(" {title} "), style))
+            // The rule is dim, the title is not.
+            .title(Span::styled(
+                format!(" {title} "),
+                style.remove_modifier(Modifier::DIM),
+            ))
     }
 }
 
