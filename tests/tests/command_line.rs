@@ -1,11 +1,15 @@
 //! `hasher` against a real `hasherd`: what people and scripts see.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use hasher_tests::{Daemon, program};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -155,6 +159,92 @@ fn the_first_block_is_found_at_full_difficulty_on_the_cpu() {
         told.contains("0x7c2bac1d") && told.contains("cpu-0 (cpu)"),
         "{told}"
     );
+}
+
+#[test]
+fn lists_metrics_and_settings_are_those_of_the_daemon() {
+    let daemon = Daemon::start(&["sim:s3,zero-bits=10", "cpu,threads=1"]);
+    let value = json(&daemon, &["devices"]);
+    assert_eq!(value["schema"], "hasher.devices/1");
+    assert_eq!(value["devices"].as_array().unwrap().len(), 2);
+    let value = json(&daemon, &["sessions"]);
+    assert_eq!(value["sessions"][0]["name"], "hasher");
+    for command in ["devices", "sessions"] {
+        let told = said(&hasher(&daemon, &[command]));
+        assert!(
+            told.lines().all(|line| line.chars().count() <= 80),
+            "{told}"
+        );
+    }
+    let told = said(&hasher(&daemon, &["metrics"]));
+    for line in [
+        "hasher_up 1.0",
+        "hasher_device_state{device=\"cpu-1\",state=\"ready\"} 1.0",
+        "hasher_user_sessions{uid=",
+    ] {
+        assert!(told.contains(line), "{line} is missing in {told}");
+    }
+    let value = json(&daemon, &["config", "show"]);
+    assert_eq!(value["schema"], "hasher.configuration/1");
+    let settings = value["settings"].as_array().unwrap();
+    let devices = settings.iter().find(|setting| setting["key"] == "devices");
+    assert_eq!(devices.unwrap()["origin"], "command line");
+}
+
+/// Lines of `hasher --json watch` by their event.
+struct Watch {
+    child: Child,
+    lines: mpsc::Receiver<Value>,
+}
+
+impl Watch {
+    fn start(daemon: &Daemon) -> Self {
+        let mut child = command(daemon, &["--json", "watch"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("hasher can be started");
+        let (sender, lines) = mpsc::channel();
+        let reader = BufReader::new(child.stdout.take().expect("it is piped"));
+        thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).expect("one object a line");
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Waits for an event; others may come before it.
+    fn wait_for(&self, event: &str) -> Value {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect("another event");
+            if line["event"] == event {
+                return line;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_watch_tells_when_the_daemon_is_lost_and_found() {
+    let mut daemon = Daemon::start(&["cpu,threads=1"]);
+    let mut watch = Watch::start(&daemon);
+    watch.wait_for("connected");
+    assert_eq!(watch.wait_for("device")["device"]["id"], "cpu-0");
+    daemon.kill();
+    let lost = watch.wait_for("lost");
+    assert!(
+        lost["error"].as_str().unwrap().contains("cannot connect"),
+        "{lost}"
+    );
+    daemon.restart();
+    watch.wait_for("connected");
+    assert_eq!(watch.wait_for("device")["device"]["id"], "cpu-0");
+    kill_process(Pid::from_child(&watch.child), Signal::INT).unwrap();
+    assert_eq!(watch.child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -340,3 +340,36 @@ fn another_miner_that_runs_is_pointed_out_even_without_a_board() {
             .contains("Conflicts=cgminer.service")
     );
 }
+
+/// The whole report, as text and as JSON.
+fn report(checks: &[Check]) -> String {
+    use super::super::{Report, text};
+    use crate::style::Style;
+
+    let verdict = worst(checks);
+    let json = Report {
+        schema: "hasher.doctor/1",
+        verdict,
+        checks,
+    };
+    let text = text(checks, verdict, Style::plain(true)).join("\n");
+    let json = serde_json::to_string_pretty(&json).unwrap();
+    format!("{text}\n\n{json}\n").replace(env!("CARGO_PKG_VERSION"), "[VERSION]")
+}
+
+#[test]
+fn reports_read_as_they_were_looked_at() {
+    let well = check(&machine(board()), &status(vec![healthy()]));
+    insta::assert_snapshot!("well", report(&well));
+    let mut held = board();
+    held.holders = vec![process("cgminer", Some("cgminer.service"))];
+    let busy = device(
+        "busy",
+        r#""reason":"held by another program","temperatures_celsius":[],"counters":{}"#,
+    );
+    let in_the_way = check(&machine(held), &status(vec![busy]));
+    insta::assert_snapshot!("in_the_way", report(&in_the_way));
+    let away = CliError::new(Exit::NoDaemon, "cannot connect to /run/x: no such socket");
+    let nothing = check(&Machine::default(), &Err(away.hint("start it")));
+    insta::assert_snapshot!("nothing", report(&nothing));
+}
