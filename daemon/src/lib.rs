@@ -9,6 +9,7 @@
 //! threads of their own. `main.rs` parses arguments and calls [`run()`]; tests call
 //! it with invented devices.
 
+mod arguments;
 mod boards;
 pub mod config;
 mod control;
@@ -42,6 +43,7 @@ mod test_device;
 mod test_rng;
 mod time;
 
+pub use arguments::{Arguments, command};
 pub use boards::{Bus, UsbBus};
 pub use control::{Control, ReloadError, ReloadRequest, Reloader};
 pub use dbus::MessageBus;

@@ -5,69 +5,17 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
-use hasher_daemon::config::{
-    Accounts, Config, ConfigError, ConfigSource, LOG_VARIABLE, SYSTEM_FILE,
-};
+use clap::{ArgMatches, FromArgMatches};
+use hasher_daemon::config::{Accounts, Config, ConfigError, ConfigSource, SYSTEM_FILE};
 use hasher_daemon::log::{self, LogFilter};
 use hasher_daemon::{
-    Access, Configuration, Control, ListenError, Listener, MessageBus, Reloader, UsbBus, config,
+    Access, Arguments, Configuration, Control, ListenError, Listener, MessageBus, Reloader, UsbBus,
+    config,
 };
-use hasher_driver::DeviceSpec;
 use hasher_kernel::Backend;
 use hasher_wire::{SOCKET_VARIABLE, SocketEnvironment};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-
-/// Shares hash devices among programs over a Unix socket.
-///
-/// Without any --device it uses every board on USB, now and later. While there is none it
-/// still serves digests and status; searches are answered "no device". Under systemd's socket activation it takes the socket named "jobs".
-#[derive(Debug, Parser)]
-#[command(name = "hasherd", version)]
-struct Arguments {
-    /// Device to attach; repeatable. `usb` means every board on USB, `usb:PORT` the one
-    /// at a port; `sim:s3` and `sim:s1` simulate an Antminer (`sim:s3,zero-bits=14`),
-    /// `cpu` searches on this CPU (`cpu,threads=2`). Devices of the configuration do not
-    /// count then [default: usb]
-    #[arg(long = "device", value_name = "SPEC")]
-    devices: Vec<DeviceSpec>,
-
-    /// Socket to listen on [default: $HASHER_SOCKET, else /run/hasher/hasherd.sock
-    /// for root and user hasherd, else $XDG_RUNTIME_DIR/hasher/hasherd.sock]
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-
-    /// Bus on which the daemon can be watched and controlled: system, session, or none
-    /// [default: system for root and user hasherd, else none]
-    #[arg(long, value_name = "BUS")]
-    bus: Option<MessageBus>,
-
-    /// Configuration to read [default: /etc/hasher/hasherd.toml for root and user
-    /// hasherd, if it is there; none for anybody else]
-    #[arg(long, value_name = "PATH", overrides_with = "config")]
-    config: Option<PathBuf>,
-
-    /// What to log: error, warn, info, debug, trace, or a filter by module [default: as
-    /// configured, else info]
-    #[arg(long, value_name = "FILTER", env = LOG_VARIABLE)]
-    log: Option<String>,
-
-    /// Check a configuration and say what is wrong with it, instead of serving; without
-    /// PATH the one that would be used
-    #[arg(long, value_name = "PATH", num_args = 0..=1)]
-    check_config: Option<Option<PathBuf>>,
-
-    /// Print a configuration with every setting, explained and at its default, instead
-    /// of serving
-    #[arg(long, conflicts_with = "check_config")]
-    print_config: bool,
-
-    /// Stop in good order when standard input ends. For a program that starts a
-    /// daemon of its own: holding a pipe to it is enough to leave none behind.
-    #[arg(long)]
-    exit_on_stdin_eof: bool,
-}
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -82,7 +30,7 @@ const DIGEST_THREADS: usize = 2;
 const USB_THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let matches = Arguments::command().get_matches();
+    let matches = hasher_daemon::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if arguments.print_config {
         print!("{}", config::default_file());

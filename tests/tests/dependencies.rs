@@ -40,6 +40,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hasher-usb-emulator", &["hasher-driver"]),
+    ("hasher-pages", &["hasher-cli", "hasher-daemon"]),
 ];
 
 /// The same for the desktop app, which is a workspace of its own: what it declares.
