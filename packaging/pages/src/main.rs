@@ -3,7 +3,8 @@
 //! ```text
 //! hasher_cli::command() ────┐              ┌─► man/man1/hasher*.1
 //! hasher_daemon::command() ─┼─► this crate ┼─► man/man8/hasherd.8, man/man5/hasherd.toml.5
-//! default_file() ───────────┘              └─► completions/{bash,zsh,fish}
+//! default_file() ───────────┘              ├─► completions/{bash,zsh,fish}
+//!                                          └─► examples/hasherd.toml
 //! ```
 //!
 //! Run when a package is built; not a part of it. Owns the names of the files, as their
@@ -55,6 +56,10 @@ fn pages() -> io::Result<Vec<Page>> {
     let mut pages = manual::of_hasher()?;
     pages.push(manual::of_hasherd()?);
     pages.push(manual::of_configuration());
+    pages.push(Page {
+        path: PathBuf::from("examples/hasherd.toml"),
+        text: hasher_daemon::config::default_file().into_bytes(),
+    });
     for command in [hasher_cli::command(), hasher_daemon::command()] {
         pages.extend(completions::of(&command));
     }
@@ -89,8 +94,10 @@ mod tests {
     #[test]
     fn the_manual_of_the_file_names_every_setting() {
         let manual = text("man/man5/hasherd.toml.5");
+        let example = text("examples/hasherd.toml");
         for setting in ["sessions_per_user", "pause_celsius"] {
             assert!(manual.contains(setting), "{setting}");
+            assert!(example.contains(setting), "{setting}");
         }
     }
 
