@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hasher_tests::{Daemon, program};
+use hasher_tests::{Bus, Daemon, Policy, program};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -225,6 +225,84 @@ impl Watch {
                 return line;
             }
         }
+    }
+}
+
+/// `hasher` that looks for the daemon on this bus.
+fn on_bus(bus: &Bus, args: &[&str]) -> Output {
+    Command::new(program("hasher"))
+        .args(args)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("hasher can be started")
+}
+
+#[test]
+fn a_device_is_paused_clocked_and_resumed_over_the_bus() {
+    let Some(bus) = Bus::start(Policy::Open) else {
+        return;
+    };
+    let daemon = Daemon::start_on(&bus, &["sim:s3,zero-bits=10", "cpu,threads=1"]);
+    let state = || json(&daemon, &["devices"])["devices"].clone();
+    let of = |devices: &Value, key: &str| {
+        let devices = devices.as_array().unwrap();
+        let board = devices.iter().find(|device| device["id"] == "sim-s3-0");
+        board.unwrap()[key].clone()
+    };
+    wait_until(|| of(&state(), "state") == "ready");
+    said(&on_bus(&bus, &["device", "pause", "sim-s3-0"]));
+    wait_until(|| of(&state(), "state") == "paused");
+    assert_eq!(of(&state(), "reason"), "paused on request");
+    said(&on_bus(&bus, &["device", "resume", "sim-s3-0"]));
+    wait_until(|| of(&state(), "state") == "ready");
+    let clock = ["device", "configure", "sim-s3-0", "--frequency-mhz", "200"];
+    let told = said(&on_bus(&bus, &clock));
+    assert!(told.contains("in 60 s unless confirmed"), "{told}");
+    said(&on_bus(&bus, &["device", "confirm", "sim-s3-0"]));
+    wait_until(|| of(&state(), "frequency_mhz") == 200.0);
+    for (args, code, what, remedy) in [
+        (
+            &["device", "pause", "sim-s3"][..],
+            4,
+            "no such device",
+            "`sim-s3-0`",
+        ),
+        (
+            &["device", "configure", "cpu-1", "--frequency-mhz", "200"],
+            1,
+            "clock",
+            "boards",
+        ),
+        (
+            &["device", "configure", "sim-s3-0", "--frequency-mhz", "9"],
+            2,
+            "9 MHz",
+            "--help",
+        ),
+    ] {
+        assert_error(&on_bus(&bus, args), code, what, remedy);
+    }
+    said(&on_bus(&bus, &["reload"]));
+    said(&on_bus(&bus, &["device", "reset", "sim-s3-0"]));
+    drop(daemon);
+    let output = on_bus(&bus, &["reload"]);
+    assert_error(
+        &output,
+        3,
+        "nobody owns org.hasher.Hasher1",
+        "--bus session",
+    );
+}
+
+/// Looks again and again until it is so.
+#[track_caller]
+fn wait_until(is_so: impl Fn() -> bool) {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it never came");
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

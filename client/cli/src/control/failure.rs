@@ -39,6 +39,8 @@ enum Kind {
     UnknownDevice,
     /// The device is there, but not usable now.
     NoDevice,
+    /// Not at this moment.
+    Busy,
     /// This device cannot do it.
     NotSupported,
     /// The value is not possible.
@@ -140,6 +142,8 @@ impl Failure {
             }
             Kind::NoDevice => CliError::new(Exit::NoDevice, format!("{what}: {words}"))
                 .hint("see `hasher devices`"),
+            Kind::Busy => CliError::failed(format!("{what}: {words}"))
+                .hint("`hasher devices` shows what it is doing; try again in a moment"),
             Kind::UnknownMethod => CliError::failed(format!("{what}: {words}"))
                 .hint("the daemon is older than this program: update hasherd and restart it"),
             _ => CliError::failed(format!("{what}: {words}"))
@@ -169,6 +173,7 @@ fn kind(name: &str) -> Kind {
             "NotAllowed" => Kind::NotAllowed,
             "UnknownDevice" => Kind::UnknownDevice,
             "NoDevice" | "DeviceGone" => Kind::NoDevice,
+            "Busy" => Kind::Busy,
             "NotSupported" => Kind::NotSupported,
             "Invalid" => Kind::Invalid,
             "ConfigurationInvalid" => Kind::Configuration,
@@ -233,6 +238,7 @@ mod tests {
             ("org.hasher.Hasher1.Error.UnknownDevice", Exit::NoDevice),
             ("org.hasher.Hasher1.Error.DeviceGone", Exit::NoDevice),
             ("org.hasher.Hasher1.Error.NotSupported", Exit::Failed),
+            ("org.hasher.Hasher1.Error.Busy", Exit::Failed),
             ("org.hasher.Hasher1.Error.Invalid", Exit::Usage),
             ("org.hasher.Hasher1.Error.Internal", Exit::Failed),
             ("com.example.Error", Exit::Failed),
