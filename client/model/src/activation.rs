@@ -83,6 +83,16 @@ impl HashActivation {
         let dither = self.oracle.dither(anchors, blocks);
         self.count.lanes += lanes.len() as u64;
         self.count.digests += dither.len() as u64;
+        let (step, low) = match range {
+            Range::Signed => (2, 1 - (1i16 << self.code_bits)),
+            Range::Unsigned => (1, 0),
+        };
+        let round = match self.dither_bits {
+            1 => round::<1>,
+            2 => round::<2>,
+            4 => round::<4>,
+            _ => round::<8>,
+        };
         let vectors = self
             .exact
             .chunks_exact(width)
@@ -92,52 +102,71 @@ impl HashActivation {
                 .chunks(per_block)
                 .zip(out[..width].chunks_mut(per_block));
             for ((exact, out), bits) in pieces.zip(dither) {
-                self.round(exact, &bits.0, range, out);
+                round(exact, &bits.0, out, step, low);
             }
-        }
-    }
-
-    /// Rounds up or down as the dither says.
-    fn round(&self, exact: &[u32], bits: &[u8; 32], range: Range, out: &mut [i16]) {
-        let (r, most) = (self.dither_bits, (1i16 << self.code_bits) - 1);
-        let mask = (1u32 << r) - 1;
-        for (i, (exact, out)) in exact.iter().zip(out).enumerate() {
-            let bit = i as u32 * r;
-            // Units never straddle a byte, since r divides 8.
-            let k = (u32::from(bits[bit as usize / 8]) >> (bit % 8)) & mask;
-            let code = ((exact + ((2 * k + 1) << (15 - r))) >> 16) as i16;
-            *out = match range {
-                Range::Signed => 2 * code - most,
-                Range::Unsigned => code,
-            };
         }
     }
 
     /// Adds one vector to `exact`, and its lane to the oracle.
     fn round_to_nearest(&mut self, z: &[i64], range: Range, key: LaneKey) {
+        // Far outside every code's range; nearer values keep within 32 bits.
+        const FAR: i64 = 1 << 18;
         let b = self.code_bits;
-        let most = (1i64 << b) - 1;
+        let most = (1i32 << b) - 1;
         let begin = self.exact.len();
-        self.exact.extend(z.iter().map(|z| {
-            let t = match range {
-                Range::Signed => ((z << b) >> 2) + (most << 15),
-                Range::Unsigned => (z << b) >> 1,
-            };
-            t.clamp(0, most << 16) as u32
-        }));
+        let near = z.iter().map(|z| (*z).clamp(-FAR, FAR) as i32);
+        match range {
+            Range::Signed => self.exact.extend(near.map(|z| {
+                let t = ((z << b) >> 2) + (most << 15);
+                t.clamp(0, most << 16).cast_unsigned()
+            })),
+            Range::Unsigned => self
+                .exact
+                .extend(near.map(|z| ((z << b) >> 1).clamp(0, most << 16).cast_unsigned())),
+        }
         self.nearest.clear();
         let exact = self.exact[begin..].iter();
         self.nearest
             .extend(exact.map(|t| ((t + 0x8000) >> 16) as u8));
-        let packed = self.oracle.add(key, b, z.len());
-        for (i, code) in self.nearest.iter().enumerate() {
-            let bit = i * b as usize;
-            let wide = u16::from(*code) << (bit % 8);
-            packed[bit / 8] |= wide as u8;
-            // The upper half is empty unless the code reaches into the next byte.
-            if wide >> 8 != 0 {
-                packed[bit / 8 + 1] |= (wide >> 8) as u8;
+        pack(&self.nearest, b, self.oracle.add(key, b, z.len()));
+    }
+}
+
+/// Puts codes of `code_bits` bits behind one another, the first into the lowest bits.
+fn pack(codes: &[u8], code_bits: u32, packed: &mut [u8]) {
+    let mut packed = packed.iter_mut();
+    // Bits that do not yet fill a byte.
+    let (mut bits, mut filled) = (0u32, 0);
+    for code in codes {
+        bits |= u32::from(*code) << filled;
+        filled += code_bits;
+        if filled >= 8 {
+            if let Some(byte) = packed.next() {
+                *byte = bits as u8;
             }
+            bits >>= 8;
+            filled -= 8;
+        }
+    }
+    if let Some(byte) = packed.next() {
+        *byte = bits as u8;
+    }
+}
+
+/// Rounds up or down as R bits of dither for each unit say. Units never straddle a
+/// byte, since R divides 8.
+#[inline]
+fn round<const R: u32>(exact: &[u32], bits: &[u8; 32], out: &mut [i16], step: i16, low: i16) {
+    let per_byte = 8 / R as usize;
+    let mask = (1u32 << R) - 1;
+    let bytes = exact.chunks(per_byte).zip(out.chunks_mut(per_byte));
+    for ((exact, out), byte) in bytes.zip(bits) {
+        let mut byte = u32::from(*byte);
+        for (exact, out) in exact.iter().zip(out) {
+            let k = byte & mask;
+            byte >>= R;
+            let code = ((exact + ((2 * k + 1) << (15 - R))) >> 16) as i16;
+            *out = step * code + low;
         }
     }
 }

@@ -8,6 +8,7 @@ mod decode;
 mod product;
 
 pub(crate) use decode::group_weights;
+use product::Blocks;
 
 use std::ops::Range;
 
@@ -27,6 +28,8 @@ pub struct Matrix {
     scales: Scales,
     /// One per output, 6 fractional bits.
     biases: Vec<i32>,
+    /// The same weights as the kernel takes those of a tiled matrix.
+    blocks: Blocks,
 }
 
 /// Scales in Q24, at most 15·2³¹ each.
@@ -89,7 +92,9 @@ impl Matrix {
                     source,
                 })?;
         }
-        Ok(decode::decode(shape, seeds, cache))
+        let mut matrix = decode::decode(shape, seeds, cache);
+        matrix.blocks = Blocks::of(&matrix);
+        Ok(matrix)
     }
 
     /// Kind and size.

@@ -11,7 +11,7 @@ use crate::bounds::score_factor;
 use crate::config::Task;
 use crate::kind::TILE_COLUMNS;
 use crate::lane::{LaneKey, OracleCount};
-use crate::number::{exp2_negative, norm};
+use crate::number::{Divisor, exp2_negative, norm};
 use crate::{Matrix, Model, Request};
 
 /// Runs a model's layers for many passes at once; owns the scratch space.
@@ -258,7 +258,8 @@ impl<'m> Forward<'m> {
                             .zip(value)
                             .for_each(|(o, v)| *o += weight * v);
                     }
-                    mixed.iter_mut().for_each(|o| *o = o.div_euclid(total));
+                    let total = Divisor::new(total);
+                    mixed.iter_mut().for_each(|o| *o = total.divide(*o));
                 }
             }
         }
@@ -303,9 +304,7 @@ impl<'m> Forward<'m> {
 fn multiply(matrix: &Matrix, codes: &[i16], fraction: u32, out: &mut Vec<i64>) {
     let (stride, width) = (matrix.stride(), matrix.shape().outputs);
     out.resize(codes.len() / stride * width, 0);
-    for (codes, out) in codes.chunks_exact(stride).zip(out.chunks_exact_mut(width)) {
-        matrix.multiply(codes, fraction, out);
-    }
+    matrix.multiply(codes, fraction, out);
 }
 
 /// Hash activation of each row of `z`, padded as the next matrix wants it.

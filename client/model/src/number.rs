@@ -23,8 +23,46 @@ pub(crate) fn exp2_negative(distance_q8: i64) -> i64 {
 pub(crate) fn norm(h: &[i64], gains: &[i8], out: &mut [i64]) {
     let squares: i64 = h.iter().map(|h| h * h).sum();
     let root = (squares / h.len() as i64 + NORM_EPSILON_Q32).isqrt();
+    let root = Divisor::new(root);
     for ((out, h), gain) in out.iter_mut().zip(h).zip(gains) {
-        *out = ((h * i64::from(*gain)) << 10).div_euclid(root);
+        *out = root.divide((h * i64::from(*gain)) << 10);
+    }
+}
+
+/// A positive number by which many others are divided: one division of the CPU for all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Divisor {
+    number: u64,
+    /// `⌊(2⁶⁴ − 1) / number⌋`.
+    reciprocal: u64,
+}
+
+impl Divisor {
+    /// # Panics
+    /// When `number` is not positive.
+    pub fn new(number: i64) -> Self {
+        assert!(number > 0, "a divisor is positive");
+        let number = number.unsigned_abs();
+        Self {
+            number,
+            reciprocal: u64::MAX / number,
+        }
+    }
+
+    /// `⌊dividend / number⌋`.
+    #[inline]
+    pub fn divide(self, dividend: i64) -> i64 {
+        // For a negative n, ⌊n / d⌋ = −1 − ⌊(|n| − 1) / d⌋: complements on both sides.
+        let sign = dividend >> 63;
+        let magnitude = (dividend ^ sign).cast_unsigned(); // n, or |n| − 1
+        // 2⁶⁴ / number exceeds the reciprocal by at most 2, and the magnitude is below
+        // 2⁶³: the product's upper half falls short of the quotient by at most 1.
+        let product = u128::from(magnitude) * u128::from(self.reciprocal);
+        let mut quotient = (product >> 64) as u64;
+        let rest = magnitude - quotient * self.number;
+        quotient += u64::from(rest >= self.number);
+        debug_assert!(magnitude - quotient * self.number < self.number);
+        quotient.cast_signed() ^ sign
     }
 }
 
@@ -68,6 +106,38 @@ mod tests {
 
     use super::*;
     use crate::vectors;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn dividing_by_a_reciprocal_is_dividing(
+            dividend in any::<i64>(), shift in 0u32..63, number in 1i64.., small in 1i64..100,
+        ) {
+            let dividend = dividend >> shift;
+            for number in [number, number >> shift, small] {
+                let number = number.max(1);
+                let divisor = Divisor::new(number);
+                let multiple = dividend / number * number;
+                for dividend in [dividend, multiple, multiple.saturating_sub(1)] {
+                    prop_assert_eq!(divisor.divide(dividend), dividend.div_euclid(number));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_extremes_divide_too() {
+        for number in [1, 2, 3, i64::MAX - 1, i64::MAX] {
+            for dividend in [i64::MIN, i64::MIN + 1, -number, -1, 0, 1, number, i64::MAX] {
+                let quotient = Divisor::new(number).divide(dividend);
+                assert_eq!(
+                    quotient,
+                    dividend.div_euclid(number),
+                    "{dividend} / {number}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn the_power_table_matches_the_vectors() {

@@ -23,7 +23,9 @@ enum Loops {
 }
 
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{avx2, avx2::Avx2, avx512, avx512::Avx512, sha_ni, sha_ni::ShaNi};
+use crate::x86::{
+    avx2, avx2::Avx2, avx512, avx512::Avx512, product::Vectors, sha_ni, sha_ni::ShaNi,
+};
 
 impl Backend {
     /// Whether this CPU has its instructions.
@@ -88,6 +90,18 @@ impl Kernel {
     /// Double SHA-256 of each message, in order.
     pub fn double_digest_batch<M: AsRef<[u8]>>(self, messages: &[M]) -> Vec<Digest> {
         batch::digests(self, messages, true)
+    }
+
+    /// The vectors that multiply integers, if it has any. SHA-NI has none of its own;
+    /// most such CPUs have AVX2.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn vectors(self) -> Option<Vectors> {
+        match self.0 {
+            Loops::Portable => None,
+            Loops::Avx2(l) => Some(Vectors::Avx2(l)),
+            Loops::ShaNi(_) => Avx2::detect().map(Vectors::Avx2),
+            Loops::Avx512(l, _) => Some(Vectors::Avx512(l)),
+        }
     }
 
     /// Numbers of one group of [`Kernel::scan_groups`], at most 32.

@@ -49,6 +49,9 @@
 //! - aarch64 has no loops of its own: there the portable backend's `sha2` crate uses
 //!   the CPU's SHA-256 instructions, one message at a time.
 //!
+//! The model's integer products ([`Kernel::add_products`]) live here too, since they need
+//! vector instructions as well; they know nothing of hashes.
+//!
 //! Every `unsafe` block states its proof; nearly all rest on one: a value of a type
 //! like `Avx512` exists only where the CPU has the instructions.
 
@@ -59,6 +62,7 @@ mod kernel;
 #[expect(unsafe_code, reason = "an empty assembler line as a fence")]
 mod lanes;
 mod portable;
+mod product;
 #[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "only vector loops need all of it")
@@ -78,6 +82,7 @@ use hasher_work::{Digest, Nonce, Target, Work};
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendError};
 pub use kernel::Kernel;
+pub use product::{BLOCK_OUTPUTS, BlockTile, TILE_INPUTS};
 pub use scan::ScanOrder;
 pub use stream::DigestStream;
 

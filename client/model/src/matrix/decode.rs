@@ -1,6 +1,6 @@
 //! From checked seeds to integer weights.
 
-use super::{Matrix, Scales};
+use super::{Blocks, Matrix, Scales};
 use crate::kind::{TILE_COEFFICIENTS, TILE_COLUMNS, TILE_ROWS_MAX};
 use crate::seed::nibble_value;
 use crate::{Basis, BasisCache, Kind, MatrixShape, Seed};
@@ -55,6 +55,7 @@ fn decode_tiles(shape: MatrixShape, rows: usize, seeds: &[Seed], cache: &mut Bas
             q24: seeds.iter().map(|seed| seed.scale().q24()).collect(),
         },
         biases,
+        blocks: Blocks::default(),
     }
 }
 
@@ -123,6 +124,7 @@ fn decode_groups(shape: MatrixShape, seeds: &[Seed]) -> Matrix {
             q24: weight_seeds.iter().map(|s| s.scale().q24()).collect(),
         },
         biases,
+        blocks: Blocks::default(),
     }
 }
 

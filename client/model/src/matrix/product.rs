@@ -1,7 +1,13 @@
-//! The integer product of a matrix and a vector of activation codes.
+//! The integer product of a matrix and vectors of activation codes.
+//!
+//! Tiled matrices are multiplied by the kernel, sixteen outputs of many vectors at a
+//! time; flat ones here, run by run.
+
+use std::iter;
+
+use hasher_kernel::{BLOCK_OUTPUTS, BlockTile, Kernel, TILE_INPUTS};
 
 use super::{Matrix, Scales};
-use crate::kind::TILE_COLUMNS;
 
 /// Fractional bits of a scale.
 const SCALE_BITS: u32 = 24;
@@ -10,40 +16,95 @@ const BIAS_BITS: u32 = 6;
 /// Fractional bits of every sum that a product yields.
 const OUTPUT_BITS: u32 = 16;
 
+/// Weights and scales of a tiled matrix as the kernel takes them: block of outputs by
+/// block, tile by tile.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Blocks(Vec<BlockTile>);
+
+impl Blocks {
+    /// Nothing for a matrix that is not tiled.
+    pub fn of(matrix: &Matrix) -> Self {
+        let Scales::Tiles { rows: height, q24 } = &matrix.scales else {
+            return Self::default();
+        };
+        let (columns, outputs) = (matrix.tile_columns(), matrix.shape.outputs);
+        let mut tiles = Vec::with_capacity(outputs.div_ceil(BLOCK_OUTPUTS) * columns);
+        for first in (0..outputs).step_by(BLOCK_OUTPUTS) {
+            for column in 0..columns {
+                let mut tile = BlockTile::default();
+                for lane in 0..BLOCK_OUTPUTS.min(outputs - first) {
+                    let output = first + lane;
+                    let scale = q24[output / height * columns + column];
+                    // At most 15·2³¹: a mantissa of four bits, shifted.
+                    let exponent = if scale == 0 {
+                        0
+                    } else {
+                        scale.trailing_zeros()
+                    };
+                    let (factor, exponent) = (scale >> exponent.min(31), exponent.min(31));
+                    tile.factors[lane] = factor as i32;
+                    tile.exponents[lane] = exponent;
+                    let row = &matrix.weights[output * matrix.stride() + column * TILE_INPUTS..];
+                    for (i, weight) in row[..TILE_INPUTS].iter().enumerate() {
+                        tile.weights[i / 2][2 * lane + i % 2] = *weight;
+                    }
+                }
+                tiles.push(tile);
+            }
+        }
+        Self(tiles)
+    }
+}
+
 impl Matrix {
     /// `out[o] = Σ weight · scale · x + bias` in Q16 for codes `x` with
     /// `fraction` fractional bits, rounded towards minus infinity.
     ///
-    /// `x` must have [`Matrix::stride`] entries; those beyond the inputs are
-    /// ignored. Nothing can overflow where [`Matrix::product_bound`] knows a bound.
+    /// `codes` holds any number of vectors, each of [`Matrix::stride`] codes of
+    /// magnitude up to 255, of which those beyond the inputs are ignored; `out` gets one
+    /// row of outputs for each. Nothing can overflow where [`Matrix::product_bound`]
+    /// knows a bound.
     ///
     /// # Panics
-    /// When `x` or `out` has another length than that, or than the outputs.
-    pub fn multiply(&self, x: &[i16], fraction: u32, out: &mut [i64]) {
-        assert_eq!(x.len(), self.stride(), "codes of one position");
-        assert_eq!(out.len(), self.shape.outputs, "sums of one position");
+    /// When the lengths do not fit one another.
+    pub fn multiply(&self, codes: &[i16], fraction: u32, out: &mut [i64]) {
+        let (stride, outputs) = (self.stride(), self.shape.outputs);
+        let rows = codes.len() / stride;
+        assert_eq!(codes.len(), rows * stride, "codes of whole vectors");
+        assert_eq!(out.len(), rows * outputs, "one row of sums for each vector");
         let bias_shift = SCALE_BITS + fraction - BIAS_BITS;
         let shift = SCALE_BITS + fraction - OUTPUT_BITS;
-        let rows = self.weights.chunks_exact(self.stride());
-        match &self.scales {
-            Scales::Tiles { rows: height, q24 } => {
-                let columns = self.tile_columns();
-                for (output, ((row, bias), out)) in rows.zip(&self.biases).zip(out).enumerate() {
-                    let scales = &q24[output / height * columns..][..columns];
-                    let sum = dot_tiles(row, x, scales) + (i64::from(*bias) << bias_shift);
-                    *out = sum >> shift;
+        let finish = |sum: i64, bias: i32| (sum + (i64::from(bias) << bias_shift)) >> shift;
+        if let Scales::Groups { .. } = self.scales {
+            for (codes, out) in iter::zip(codes.chunks_exact(stride), out.chunks_exact_mut(outputs))
+            {
+                for (output, (out, bias)) in iter::zip(out, &self.biases).enumerate() {
+                    *out = finish(self.sum_of_runs(output, codes), *bias);
                 }
             }
-            Scales::Groups { .. } => {
-                for (output, ((row, bias), out)) in rows.zip(&self.biases).zip(out).enumerate() {
-                    let mut sum = i64::from(*bias) << bias_shift;
-                    for (columns, scale) in self.runs(output) {
-                        sum += scale * i64::from(dot(&row[columns.clone()], &x[columns]));
-                    }
-                    *out = sum >> shift;
+            return;
+        }
+        let kernel = Kernel::chosen();
+        let mut sums = vec![[0; BLOCK_OUTPUTS]; rows];
+        let blocks = self.blocks.0.chunks_exact(self.tile_columns());
+        for (tiles, first) in iter::zip(blocks, (0..outputs).step_by(BLOCK_OUTPUTS)) {
+            sums.fill([0; BLOCK_OUTPUTS]);
+            kernel.add_products(tiles, codes, &mut sums);
+            for (out, sums) in iter::zip(out.chunks_exact_mut(outputs), &sums) {
+                let lanes = iter::zip(&mut out[first..], sums);
+                for ((out, sum), bias) in iter::zip(lanes, &self.biases[first..]) {
+                    *out = finish(*sum, *bias);
                 }
             }
         }
+    }
+
+    /// Sum over runs of columns of scale times inner product.
+    fn sum_of_runs(&self, output: usize, codes: &[i16]) -> i64 {
+        let row = &self.weights[output * self.stride()..][..self.stride()];
+        self.runs(output)
+            .map(|(columns, scale)| scale * i64::from(dot(&row[columns.clone()], &codes[columns])))
+            .sum()
     }
 
     /// The largest magnitude that [`Matrix::multiply`] can yield for codes of
@@ -70,17 +131,6 @@ impl Matrix {
         let bound = i64::try_from(bound).ok()?;
         Some((bound >> (SCALE_BITS + fraction - OUTPUT_BITS)) + 1)
     }
-}
-
-/// Sum over tiles of scale times the inner product of 16 columns.
-fn dot_tiles(row: &[i16], x: &[i16], scales: &[i64]) -> i64 {
-    let rows = row.as_chunks::<TILE_COLUMNS>().0;
-    let xs = x.as_chunks::<TILE_COLUMNS>().0;
-    rows.iter()
-        .zip(xs)
-        .zip(scales)
-        .map(|((row, x), scale)| scale * i64::from(dot(row, x)))
-        .sum()
 }
 
 /// Inner product. Each term is below 2⁹ · 2⁸ in magnitude and a run has at most
