@@ -40,6 +40,7 @@ use self::problem::Problem;
 pub use self::problem::{ConfigError, Problems};
 pub use self::table::{Effect, Section, Setting, sections};
 use crate::core::Limits;
+use crate::dbus::MessageBus;
 
 /// Where the system's daemon looks for its settings.
 pub const SYSTEM_FILE: &str = "/etc/hasher/hasherd.toml";
@@ -67,6 +68,8 @@ pub struct ConfigSource {
     pub is_required: bool,
     /// Devices of the command line; if there are any, those of the file do not count.
     pub devices: Vec<DeviceSpec>,
+    /// The bus of the command line.
+    pub bus: Option<MessageBus>,
     /// What to log, by the command line or else by the environment.
     pub log: Option<String>,
     /// Whether `log` is of the environment.
@@ -128,6 +131,10 @@ impl ConfigSource {
         if !self.devices.is_empty() {
             let devices = Value::list(self.devices.iter().map(DeviceSpec::to_string));
             entries.put(Key::new("", "devices"), devices, Origin::CommandLine);
+        }
+        if let Some(bus) = self.bus {
+            let bus = Value::Text(bus.to_string());
+            entries.put(Key::new("", "bus"), bus, Origin::CommandLine);
         }
         if let Some(log) = &self.log {
             let origin = if self.log_is_from_environment {
@@ -216,6 +223,11 @@ impl Config {
     /// What to log.
     pub fn log(&self) -> &str {
         &self.settings.log
+    }
+
+    /// The bus to be on; nothing leaves it to the daemon.
+    pub const fn bus(&self) -> Option<MessageBus> {
+        self.settings.bus
     }
 
     /// The mode of a socket that the daemon binds; nothing leaves it to the daemon.

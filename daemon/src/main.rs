@@ -75,6 +75,7 @@ fn config_source(arguments: &Arguments, matches: &ArgMatches, is_system: bool) -
         file: arguments.config.clone().or_else(of_system),
         is_required: arguments.config.is_some(),
         devices: arguments.devices.clone(),
+        bus: arguments.bus,
         log: arguments.log.clone(),
         log_is_from_environment: matches.value_source("log") == Some(ValueSource::EnvVariable),
     }
@@ -129,6 +130,7 @@ fn serve(
             sources.push(device.with_heat_limits(heat_limits));
         }
         let bus = UsbBus::new(config.boards().to_vec(), heat_limits);
+        let config_bus = config.bus();
         let (reloader, requests) = Reloader::channel();
         let configuration =
             Configuration::new(source, config, log, requests).context("cannot watch SIGHUP")?;
@@ -146,7 +148,7 @@ fn serve(
         };
         let control = Control {
             reloader: Some(reloader),
-            bus: arguments.bus.unwrap_or(default_bus),
+            bus: config_bus.unwrap_or(default_bus),
         };
         hasher_daemon::run(listener, sources, bus, configuration, control, shutdown).await;
         Ok(())

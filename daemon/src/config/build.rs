@@ -12,6 +12,7 @@ use super::entries::{Entries, Key, Origin};
 use super::kind::{Item, Value, quoted};
 use super::problem::Problem;
 use crate::core::{DEVICES_MAX, Limits, Quota, Terms};
+use crate::dbus::MessageBus;
 use hasher_wire::Priority;
 
 /// Settings as the daemon's parts take them.
@@ -22,6 +23,7 @@ pub(super) struct Settings {
     /// What is wanted on USB.
     pub(super) boards: Vec<UsbSpec>,
     pub(super) log: String,
+    pub(super) bus: Option<MessageBus>,
     pub(super) socket_mode: Option<u32>,
     pub(super) socket_group: Option<u32>,
     pub(super) heat_limits: HeatLimits,
@@ -40,6 +42,7 @@ pub(super) fn build(entries: &Entries, accounts: &Accounts) -> Result<Settings, 
         boards: builder.boards(boards),
         devices,
         log: builder.log(),
+        bus: builder.bus(),
         socket_mode: builder.socket_mode(),
         socket_group: builder.socket_group(),
         heat_limits: builder.heat_limits(),
@@ -212,6 +215,10 @@ impl Builder<'_> {
             );
         }
         filter
+    }
+
+    fn bus(&self) -> Option<MessageBus> {
+        self.text(&Key::new("", "bus"))?.parse().ok() // "auto" is none
     }
 
     fn socket_mode(&self) -> Option<u32> {

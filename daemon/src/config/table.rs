@@ -260,6 +260,16 @@ const SECTIONS: &[Section] = &[
                 meaning: "What to log: error, warn, info, debug, trace, or a filter by module \
                           such as \"info,hasher_driver=debug\".",
             },
+            Setting {
+                name: "bus",
+                kind: Kind::Choice(BUSES),
+                unit: "",
+                default: Default::Text("auto"),
+                effect: Effect::Restart,
+                meaning: "Message bus on which the daemon can be watched and controlled: \
+                          \"system\", \"session\", or \"none\"; \"auto\" is the system's bus for \
+                          root and user hasherd, and none for anybody else.",
+            },
         ],
     },
     Section {
@@ -535,6 +545,7 @@ const SECTIONS: &[Section] = &[
     },
 ];
 
+const BUSES: &[&str] = &["auto", "system", "session", "none"];
 const MODES: &[&str] = &["auto", "0600", "0660", "0666"];
 
 const CREDITS: Kind = Kind::Whole {

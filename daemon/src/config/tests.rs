@@ -54,7 +54,7 @@ fn without_a_file_every_setting_has_its_default() {
     assert_eq!(config.boards(), [UsbSpec::default()]);
     assert_eq!(*config.limits(), Limits::default());
     assert_eq!(config.heat_limits(), HeatLimits::default());
-    assert_eq!(config.log(), "info");
+    assert_eq!((config.log(), config.bus()), ("info", None));
     assert_eq!((config.socket_mode(), config.socket_group()), (None, None));
 }
 
@@ -101,6 +101,7 @@ fn every_setting_is_obeyed() {
         r#"
         devices = ["sim:s3", "usb", "cpu,threads=1"]
         log = "warn,hasher_driver=debug"
+        bus = "session"
         [socket]
         mode = "0666"
         group = "ops"
@@ -143,6 +144,7 @@ fn every_setting_is_obeyed() {
         .with_give_back(false);
     assert_eq!(config.boards(), [UsbSpec::default(), port]);
     assert_eq!(config.log(), "warn,hasher_driver=debug");
+    assert_eq!(config.bus(), Some(MessageBus::Session));
     assert_eq!(
         (config.socket_mode(), config.socket_group()),
         (Some(0o666), Some(27))
@@ -387,10 +389,11 @@ fn all_problems_of_a_file_are_told_in_the_order_of_its_lines() {
 fn the_command_line_counts_before_the_file() {
     let source = ConfigSource {
         devices: vec!["cpu".parse().unwrap()],
+        bus: Some(MessageBus::None),
         log: Some("debug".to_owned()),
         ..ConfigSource::default()
     };
-    let text = "devices = [\"sim:s3\"]\nlog = \"warn\"\n";
+    let text = "devices = [\"sim:s3\"]\nlog = \"warn\"\nbus = \"system\"\n";
     let both = source
         .check(Some(Path::new(FILE)), text, &accounts())
         .unwrap();
@@ -400,10 +403,11 @@ fn the_command_line_counts_before_the_file() {
     let origins: Vec<_> = report
         .settings
         .iter()
-        .take(2)
+        .take(3)
         .map(|s| s.origin.as_str())
         .collect();
-    assert_eq!(origins, ["command line", "command line"]);
+    assert_eq!(origins, ["command line"; 3]);
+    assert_eq!(both.bus(), Some(MessageBus::None));
     let wrong = ConfigSource {
         log: Some("loud".to_owned()),
         log_is_from_environment: true,
