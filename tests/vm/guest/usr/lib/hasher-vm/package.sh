@@ -48,6 +48,15 @@ started_after() {
     echo $((microseconds / 10000 - $1))
 }
 
+# Hundredths of a second from a moment to the last line of the daemon's log that has a
+# text: `logged_after TEXT MOMENT`.
+logged_after() {
+    local line
+    line=$(journalctl --unit=hasherd --output=short-monotonic --no-pager | grep "$1" | tail -n 1)
+    [[ $line =~ ^\[\ *([0-9]+)\.([0-9][0-9]) ]]
+    echo $((10#${BASH_REMATCH[1]}${BASH_REMATCH[2]} - $2))
+}
+
 unit_is() { [ "$(systemctl show --property=ActiveState --value "$1")" = "$2" ]; }
 
 daemon_pid() { systemctl show --property=MainPID --value hasherd; }
@@ -63,7 +72,7 @@ daemon_replaced() {
 board_is() {
     local text
     text=$(hasher --json status)
-    [[ $text =~ \"id\":\ \"platform-vhci_hcd.0-usb-0:$1\",[[:space:]]*\"kind\":\ \"usb\",[[:space:]]*\"state\":\ \"$2\" ]]
+    [[ $text =~ \"id\":\ \"platform-vhci_hcd.0-usb-0:$1\",[[:space:]]*\"kind\":\ \"[a-z]*\",[[:space:]]*\"state\":\ \"$2\" ]]
 }
 
 # Hundredths of a second since a moment.
