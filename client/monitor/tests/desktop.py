@@ -11,9 +11,9 @@ import sys
 import tempfile
 import time
 
-# Bound of every wait, in seconds. A window of GTK without a graphics card takes
-# about two seconds to appear on a loaded machine.
-PATIENCE = 40
+# Bound of every wait, in seconds. What is waited for takes a second or two; a busy
+# machine can stand still for much longer.
+PATIENCE = 90
 # Icons and desktop entry of the app.
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 

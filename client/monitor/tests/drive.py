@@ -228,6 +228,39 @@ def every_key_of_the_help_window_is_there(test):
     app.wait_text("Take a test digit")
 
 
+def the_real_daemon_is_followed_paused_resumed_and_asked(test):
+    # The second board loses its cable for a while.
+    test.hasherd(
+        "--bus", "session", "--device", "sim:s3", "--device", "sim:s1,script=unplug@25s+10s")
+    app = test.app()
+    app.wait("sim-s3-0 · simulated")
+    app.wait("sim-s1-1 · simulated")
+    app.wait_text("your own daemon")
+    test.click(app, "sim-s3-0 · simulated")
+    app.wait_text("The daemon's CPU, as 32 chips on 2 chains")
+    app.wait("Temperature", "image")
+    app.press("Pause")
+    app.wait("Paused on request")
+    app.press("Resume")
+    app.wait_gone("Paused on request")
+    # The window takes a file from a second start, as from a file manager.
+    test.desktop.run([test.options.app, test.options.model])
+    app.wait("digits.hsh")
+    app.press("Test Digit")
+    app.press("Classify")
+    app.wait_text("passes agree")
+    app.wait_text("21 found by sim-s")
+    test.screenshot("monitor-answer")
+    app.wait_text("This computer's CPU, in whole numbers")
+    test.keys("alt+1")
+    test.screenshot("monitor-devices")
+    test.click(app, "sim-s1-1 · simulated")
+    app.wait("Unplugged")
+    app.wait("Plug the board in and switch it on")
+    app.wait("Antminer S1")
+    app.wait_gone("Unplugged")
+
+
 def tests():
     """The tests above, in their order."""
     named = [value for name, value in globals().items() if name.count("_") >= 4]

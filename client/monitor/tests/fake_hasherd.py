@@ -151,7 +151,10 @@ class Fake:
         if method in self.refusals:
             invocation.return_dbus_error(*self.refusals[method])
         elif method == "GetManagedObjects":
-            objects = {p: {i: values} for p, (i, values) in self.objects.items()}
+            # Those below the manager only; itself it is no object that it manages.
+            objects = {
+                p: {i: values} for p, (i, values) in self.objects.items() if p != ROOT
+            }
             invocation.return_value(GLib.Variant("(a{oa{sa{sv}}})", (objects,)))
         elif method == "OpenSession":
             stream = socket.socket(socket.AF_UNIX)

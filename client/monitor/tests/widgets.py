@@ -16,6 +16,8 @@ class App:
 
     def __init__(self, name):
         self.name = name
+        # Bound of one call, and of one while the app starts, in milliseconds.
+        Atspi.set_timeout(2000, 5000)
         wait_for(f"{name} on the accessibility bus", self.root)
 
     def root(self):
@@ -23,6 +25,8 @@ class App:
         for index in range(desktop.get_child_count()):
             app = desktop.get_child_at_index(index)
             if app is not None and app.get_name() == self.name:
+                # What the library remembers is only true while its events are read.
+                app.set_cache_mask(Atspi.Cache.NONE)
                 return app
         return None
 

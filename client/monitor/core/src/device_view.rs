@@ -113,7 +113,7 @@ fn title(device: &Device) -> String {
     }
     match device.kind {
         Some(DeviceKind::Cpu) => "CPU".to_owned(),
-        _ => "Unknown model".to_owned(),
+        _ => "Unknown board".to_owned(),
     }
 }
 
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_shown() {
         let view = DeviceView::new(&Device::from_properties(&crate::Properties::new()));
-        assert_eq!(view.title, "Unknown model");
+        assert_eq!(view.title, "Unknown board");
         let labels: Vec<_> = view.facts.iter().map(|fact| fact.label).collect();
         assert_eq!(labels, ["Works", "Nonces"]);
     }

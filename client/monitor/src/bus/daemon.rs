@@ -246,6 +246,7 @@ impl Daemon {
                 let objects = variant::objects(&listing.child_value(0));
                 self.inner.mirror.borrow_mut().replace(objects);
                 self.set_connection(Connection::Connected(bus));
+                self.read_manager(connection, owner).await;
             }
             Err(error) => {
                 let error = call_error(error);
@@ -255,6 +256,33 @@ impl Daemon {
                     Connection::Failed(error.reason())
                 });
             }
+        }
+    }
+
+    /// The manager lies above the objects that it lists, so it is read by itself.
+    async fn read_manager(&self, connection: gio::DBusConnection, owner: String) {
+        let answer = connection
+            .call_future(
+                Some(&owner),
+                ROOT,
+                PROPERTIES,
+                "GetAll",
+                Some(&(MANAGER,).to_variant()),
+                Some(VariantTy::new("(a{sv})").expect("a valid type")),
+                gio::DBusCallFlags::NONE,
+                LISTING_TIMEOUT_MS,
+            )
+            .await;
+        let attached = self.inner.attached.borrow();
+        let is_current = attached.as_ref().is_some_and(|a| a.owner == owner);
+        // Without an answer its version is not shown; the devices are.
+        if let (true, Ok(answer)) = (is_current, answer) {
+            let properties = variant::properties(&answer.child_value(0));
+            let manager = [(MANAGER.to_owned(), properties)].into();
+            let mut mirror = self.inner.mirror.borrow_mut();
+            mirror.add(ROOT.to_owned(), manager);
+            drop(mirror);
+            self.tell();
         }
     }
 
