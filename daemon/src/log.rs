@@ -9,26 +9,27 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::{Registry, fmt, reload};
 
 use self::journal::Journal;
 
 /// The filter of the log, as long as the process runs.
 #[derive(Debug, Clone)]
-pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+pub struct LogFilter(reload::Handle<Targets, Registry>);
 
 impl LogFilter {
     /// Of no log at all.
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
-        let (_, handle) = reload::Layer::new(EnvFilter::new("off"));
+        let (_, handle) = reload::Layer::new(Targets::new());
         Self(handle)
     }
 
     /// Logs what passes this filter from now on. One that cannot be read changes nothing;
     /// the configuration has checked it.
     pub fn set(&self, filter: &str) {
-        if let Ok(filter) = EnvFilter::try_new(filter) {
+        if let Ok(filter) = filter.parse::<Targets>() {
             let _ = self.0.reload(filter);
         }
     }
@@ -38,7 +39,8 @@ impl LogFilter {
 ///
 /// It goes to the journal if standard error does, and else to standard error.
 pub fn start(filter: &str) -> LogFilter {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let info = || Targets::new().with_default(LevelFilter::INFO);
+    let filter = filter.parse().unwrap_or_else(|_| info());
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     match Journal::of_standard_error() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hasher_driver::host::HeatLimits;
 use hasher_driver::{Clock, DeviceSpec, DriverError, Model, UsbSpec};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::LOG_VARIABLE;
 use super::accounts::Accounts;
@@ -207,7 +207,7 @@ impl Builder<'_> {
                     LEVELS.join(", ")
                 ),
             );
-        } else if EnvFilter::try_new(&filter).is_err() {
+        } else if filter.parse::<Targets>().is_err() {
             let example = "info,hasher_driver=debug";
             self.problem(
                 &key,
