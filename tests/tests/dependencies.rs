@@ -28,6 +28,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ),
     ("hasher-model", &["hasher-kernel", "hasher-work"]),
     ("hasher-train", &["hasher-model", "hasher-work"]),
+    ("hasher-rules", &[]),
     (
         "hasher-cli",
         &[
