@@ -28,6 +28,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ),
     ("hasher-model", &["hasher-kernel", "hasher-work"]),
     ("hasher-train", &["hasher-model", "hasher-work"]),
+    ("hasher-data", &["hasher-train", "hasher-work"]),
     ("hasher-rules", &[]),
     (
         "hasher-cli",
@@ -71,7 +72,8 @@ const FORBIDDEN_BELOW: &[(&str, &[&str])] = &[
         "hasher-model",
         &["tokio", "mio", "rayon", "serde_json", "hasher-wire"],
     ),
-    ("hasher-train", &["tokio", "mio"]),
+    ("hasher-train", &["tokio", "mio", "image", "csv"]),
+    ("hasher-data", &["tokio", "mio"]),
     ("hasher-client", &["zbus", "nusb", "hasher-driver"]),
     ("hasher-cli", &["nusb", "rusb", "udev", "hasher-driver"]),
 ];
