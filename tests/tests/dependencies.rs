@@ -34,6 +34,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
         "hasher-cli",
         &[
             "hasher-client",
+            "hasher-data",
             "hasher-kernel",
             "hasher-model",
             "hasher-train",

@@ -12,8 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
-    Context, config, demo, device, devices, digest, doctor, eval, metrics, predict, reload, search,
-    sessions, status, top, train, verify, watch,
+    Context, config, demo, device, devices, digest, doctor, eval, generate, metrics, predict,
+    reload, search, sessions, status, top, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -89,6 +89,7 @@ pub enum Command {
     Digest(digest::DigestArgs),
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
+    Generate(generate::GenerateArgs),
     Predict(predict::PredictArgs),
     Verify(verify::VerifyArgs),
 }
@@ -115,6 +116,7 @@ impl Command {
             Self::Digest(args) => digest::run(args, context),
             Self::Train(args) => train::run(args, context),
             Self::Eval(args) => eval::run(args, context),
+            Self::Generate(args) => generate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Verify(args) => verify::run(args, context),
         }
@@ -172,7 +174,8 @@ fn usage(complaint: &clap::Error, arguments: impl Iterator<Item = String>) -> Cl
     .into_iter()
     .find_map(|kind| match complaint.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => texts.first().cloned(),
+        // Clap's nearest is the last.
+        ContextValue::Strings(texts) => texts.last().cloned(),
         _ => None,
     });
     let command = command_in(arguments);

@@ -7,6 +7,7 @@ pub mod devices;
 pub mod digest;
 pub mod doctor;
 pub mod eval;
+pub mod generate;
 pub mod metrics;
 pub mod predict;
 pub mod reload;

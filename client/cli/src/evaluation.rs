@@ -1,7 +1,7 @@
 //! Accuracy tables: the same columns and the same JSON wherever a model is measured.
 
 use hasher_train::EvalRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::table::{Align, lines};
 
@@ -9,12 +9,17 @@ use crate::table::{Align, lines};
 pub const PASSES: [u16; 5] = [1, 3, 5, 11, 21];
 
 /// One line of an accuracy table; shares are 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Row {
     /// Passes averaged.
     pub passes: u16,
     /// Share of right answers.
     pub accuracy: f64,
+    /// The same by majority vote of the passes.
+    pub vote_accuracy: f64,
+    /// Mean bits that a label costs: for a text bits per character.
+    pub label_bits: f64,
     /// Mean confidence of the answers.
     pub mean_confidence: f64,
     /// Expected calibration error: mean distance of confidence and accuracy.
@@ -28,6 +33,8 @@ impl From<&EvalRow> for Row {
         Self {
             passes: row.passes,
             accuracy: row.accuracy,
+            vote_accuracy: row.vote_accuracy,
+            label_bits: row.label_bits,
             mean_confidence: row.mean_confidence,
             calibration_error: row.calibration_error,
             agreement: row.agreement,
@@ -47,6 +54,8 @@ pub fn table(rows: &[Row]) -> Vec<String> {
     let columns = [
         ("passes", Align::Right),
         ("accuracy", Align::Right),
+        ("vote", Align::Right),
+        ("bits", Align::Right),
         ("confidence", Align::Right),
         ("calibration error", Align::Right),
         ("agreement", Align::Right),
@@ -57,6 +66,8 @@ pub fn table(rows: &[Row]) -> Vec<String> {
             vec![
                 row.passes.to_string(),
                 percent(row.accuracy),
+                percent(row.vote_accuracy),
+                format!("{:.3}", row.label_bits),
                 percent(row.mean_confidence),
                 format!("{:.3}", row.calibration_error),
                 percent(row.agreement),

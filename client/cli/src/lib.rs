@@ -19,6 +19,8 @@
 
 mod anchors;
 mod args;
+mod card;
+mod chart;
 mod command;
 mod computed_by;
 mod control;
@@ -28,6 +30,7 @@ mod demands;
 mod device_text;
 mod error;
 mod evaluation;
+mod examples;
 mod feed;
 mod files;
 mod inference;

@@ -59,6 +59,18 @@ impl Output {
         write_stdout(text.as_ref())
     }
 
+    /// Writes bytes of a text that goes on, without a line end; nothing under `--json`.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn piece(&self, bytes: &[u8]) -> Result<(), CliError> {
+        if self.json {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+    }
+
     /// Writes a command's report as its one JSON object; nothing without `--json`.
     ///
     /// # Errors
@@ -121,10 +133,12 @@ struct Failure<'a> {
 
 fn write_stdout(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => CliError::output_closed(),
-            _ => CliError::io("write to standard output", &error),
-        })
+    written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
+}
+
+fn written(result: io::Result<()>) -> Result<(), CliError> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::output_closed(),
+        _ => CliError::io("write to standard output", &error),
+    })
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use hasher_model::Model;
-use hasher_train::Trainer;
+use hasher_train::{Trainer, Weights};
 
 use crate::error::{CliError, chain};
 use crate::output::Output;
@@ -20,8 +20,14 @@ const NEW_SHARE: f64 = 0.05;
 /// What a run brought.
 #[derive(Debug)]
 pub struct Trained {
-    /// The model of the last seeds.
-    pub model: Model,
+    /// The model of the last seeds; none in a float run.
+    pub model: Option<Model>,
+    /// Steps done.
+    pub steps: u32,
+    /// Loss by steps, in nats: every so many steps the mean since the last.
+    pub curve: Vec<(u32, f64)>,
+    /// The same on examples that were kept back, where there are some.
+    pub kept_back: Vec<(u32, f64)>,
     /// Running mean of the loss at the end, in nats.
     pub loss: f64,
     /// Running mean of the training accuracy at the end, 0 to 1.
@@ -30,8 +36,11 @@ pub struct Trained {
     pub elapsed: Duration,
 }
 
-/// Takes all remaining steps. `after_step` is asked after each; when it breaks,
-/// nothing is returned and the run stands where it stopped.
+/// Points of a learning curve.
+const CURVE_POINTS: u32 = 200;
+
+/// Takes the remaining steps. `after_step` is asked after each; when it breaks, the
+/// run ends there.
 ///
 /// # Errors
 /// When the run diverges, or what `after_step` says.
@@ -40,11 +49,13 @@ pub fn train(
     output: &Output,
     label: &str,
     mut after_step: impl FnMut(&Trainer<'_>) -> Result<ControlFlow<()>, CliError>,
-) -> Result<Option<Trained>, CliError> {
+) -> Result<Trained, CliError> {
     let steps = u64::from(trainer.config().steps);
     let bar = progress::bar(output, steps, label);
     let begin = Instant::now();
     let mut means: Option<(f64, f64)> = None;
+    let every = trainer.config().steps.div_ceil(CURVE_POINTS);
+    let (mut curve, mut sum, mut count) = (Vec::new(), 0.0, 0);
     while !trainer.is_finished() {
         let report = trainer.step().map_err(|error| failed(&error))?;
         let (loss, accuracy) = means.map_or((report.loss, report.accuracy), |(loss, accuracy)| {
@@ -54,21 +65,34 @@ pub fn train(
             )
         });
         means = Some((loss, accuracy));
+        sum += report.loss;
+        count += 1;
+        if report.step.is_multiple_of(every) || trainer.is_finished() {
+            curve.push((report.step, sum / f64::from(count)));
+            (sum, count) = (0.0, 0);
+        }
         bar.at(
             u64::from(report.step),
             format!("loss {loss:.3}  accuracy {:5.1} %", accuracy * 100.0),
         );
         if after_step(trainer)?.is_break() {
-            return Ok(None);
+            break;
         }
     }
     let (loss, accuracy) = means.unwrap_or_default();
-    Ok(Some(Trained {
-        model: trainer.model().map_err(|error| failed(&error))?,
+    let model = match trainer.config().weights {
+        Weights::Seeds => Some(trainer.model().map_err(|error| failed(&error))?),
+        Weights::Float => None,
+    };
+    Ok(Trained {
+        model,
+        steps: trainer.steps_done(),
+        curve,
+        kept_back: Vec::new(),
         loss,
         accuracy,
         elapsed: begin.elapsed(),
-    }))
+    })
 }
 
 /// A training error as ours.

@@ -31,6 +31,7 @@ fn training_writes_a_model_and_reports_it() {
             "schema",
             "seed_bytes",
             "steps",
+            "task",
             "test_examples",
             "train_examples"
         ]
@@ -49,8 +50,10 @@ fn training_writes_a_model_and_reports_it() {
             "accuracy",
             "agreement",
             "calibration_error",
+            "label_bits",
             "mean_confidence",
-            "passes"
+            "passes",
+            "vote_accuracy"
         ]
     );
     assert_eq!(
@@ -111,16 +114,27 @@ fn a_resumed_run_ends_with_the_same_bytes() {
 #[test]
 fn evaluation_reports_the_passes_asked_for() {
     let trained = Trained::new();
-    let value = json(&["eval", "--model", path(&trained.model), "--passes", "1,3"]);
+    let value = json(&[
+        "eval",
+        "--model",
+        path(&trained.model),
+        "--data",
+        "digits",
+        "--passes",
+        "1,3",
+    ]);
     assert_eq!(
         keys(&value),
         [
+            "abstention",
             "anchors",
             "data",
+            "early_stop",
             "examples",
             "float32_bytes",
             "model_id",
             "oracle_digests",
+            "reliability",
             "rows",
             "schema",
             "seconds",
@@ -561,4 +575,235 @@ fn options_that_do_not_fit_are_wrong_usage() {
         "bad.ckpt",
         "--data",
     );
+}
+
+#[test]
+fn a_card_says_how_inputs_are_prepared_and_belongs_to_its_model() {
+    let trained = Trained::new();
+    let card = trained.file("model.hsh.json");
+    let value: serde_json::Value = serde_json::from_slice(&fs::read(&card).unwrap()).unwrap();
+    assert_eq!(value["schema"], "hasher.card/1");
+    assert_eq!(value["recipe"]["inputs"], "digits");
+    let other = trained.file("other.hsh");
+    assert!(trained.train(&other, &["--rng-seed", "9"]).status.success());
+    fs::copy(&card, trained.file("other.hsh.json")).unwrap();
+    assert_error(
+        &run(&["eval", "--model", path(&other)]),
+        1,
+        "belongs to another model",
+        "remove it",
+    );
+}
+
+/// A text that is learned at once: each letter is followed by the next.
+fn alphabet(trained: &Trained) -> String {
+    let data = trained.file("alphabet.txt");
+    fs::write(&data, "abcdefghij".repeat(300)).expect("the folder is writable");
+    path(&data).to_owned()
+}
+
+#[test]
+fn a_language_model_is_trained_measured_and_writes() {
+    let trained = Trained::new();
+    let (data, out) = (alphabet(&trained), trained.file("alphabet.hsh"));
+    let curve = trained.file("curve.svg");
+    let train = [
+        "train",
+        "--task",
+        "text",
+        "--data",
+        &data,
+        "--context",
+        "8",
+        "--width",
+        "32",
+        "--layers",
+        "1",
+        "--steps",
+        "60",
+        "--out",
+        path(&out),
+        "--curve",
+        path(&curve),
+    ];
+    let value = json(&train);
+    let bits = value["mean"][4]["label_bits_mean"].as_f64().unwrap();
+    assert!(bits < 0.5, "{bits} bits a character");
+    assert!(fs::read_to_string(&curve).unwrap().starts_with("<svg"));
+
+    let model = path(&out);
+    let sliding = json(&["eval", "--model", model, "--sliding", "--passes", "1"]);
+    assert!(sliding["rows"][0]["label_bits"].as_f64().unwrap() < 0.5);
+    let write = |more: &[&str]| {
+        let fixed = [
+            "generate", "--model", model, "--length", "12", "--prompt", "cde",
+        ];
+        json(&[&fixed, more].concat())["text"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(write(&["--temperature", "0"]), "fghijabcdefg");
+    assert_eq!(write(&["--top-k", "1"]), "fghijabcdefg");
+    let seeded = |seed| write(&["--temperature", "50", "--rng-seed", seed]);
+    assert_eq!(seeded("1"), seeded("1"));
+    assert_ne!(seeded("1"), seeded("2"));
+    let streamed = run(&[
+        "generate", "--model", model, "--length", "3", "--top-k", "1", "--prompt", "a",
+    ]);
+    assert_eq!(text(&streamed.stdout), "bcd\n");
+    assert_error(
+        &run(&["generate", "--model", model, "--prompt", "xyz"]),
+        1,
+        "unknown token 'x'",
+        "characters of the training text",
+    );
+    assert_error(
+        &run(&["generate", "--model", path(&trained.model)]),
+        1,
+        "classifier",
+        "--task text",
+    );
+}
+
+#[test]
+fn training_ends_early_when_what_was_kept_back_gets_no_better() {
+    let trained = Trained::new();
+    let (data, out) = (alphabet(&trained), trained.file("early.hsh"));
+    let value = json(&[
+        "train",
+        "--task",
+        "text",
+        "--data",
+        &data,
+        "--context",
+        "8",
+        "--width",
+        "16",
+        "--layers",
+        "1",
+        "--steps",
+        "5000",
+        "--out",
+        path(&out),
+        "--patience",
+        "1",
+        "--learning-rate",
+        "0.05",
+    ]);
+    let steps = value["runs"][0]["steps"].as_u64().unwrap();
+    assert!((50..5000).contains(&steps), "{steps} steps");
+}
+
+#[test]
+fn bad_data_is_refused_with_file_and_line_and_nothing_is_written() {
+    let trained = Trained::new();
+    let out = trained.file("bad.hsh");
+    let refused = |task: &str, file: &str, content: &[u8], more: &[&str], what: &str| {
+        let data = trained.file(file);
+        fs::write(&data, content).unwrap();
+        let fixed = [
+            "train",
+            "--task",
+            task,
+            "--data",
+            path(&data),
+            "--out",
+            path(&out),
+        ];
+        let output = run(&[&fixed, more].concat());
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains(&format!("{file}{what}")),
+            "`{what}` is missing: {error}"
+        );
+        assert!(!out.exists() && !trained.file("bad.hsh.json").exists());
+    };
+    refused(
+        "table",
+        "nan.csv",
+        b"a,b,k\n1,2,x\n1,NaN,y\n",
+        &[],
+        ":3: column \"b\": \"NaN\" is NaN",
+    );
+    refused(
+        "table",
+        "ragged.csv",
+        b"a,b,k\n1,2,x\n1,y\n",
+        &[],
+        ":3: 2 columns, the heading has 3",
+    );
+    refused("table", "empty.csv", b"", &[], ": the file is empty");
+    refused(
+        "table",
+        "class.csv",
+        b"a,k\n1,x\n2,x\n",
+        &[],
+        ": 1 different labels",
+    );
+    refused(
+        "table",
+        "x.npy",
+        b"\x93NUMPY\x01\x00",
+        &[],
+        ": the file ends within its head",
+    );
+    refused("image", "y.npy", b"no", &[], ": not an NPY file");
+    refused(
+        "text",
+        "short.txt",
+        b"abc",
+        &[],
+        ": a text of 3 tokens is too short",
+    );
+    refused("text", "bin.txt", b"a\n\xff", &[], ":2: it is not text");
+    refused("sequence", "pairs.tsv", b"a\tb\nab\n", &[], ":2: no tab");
+    let folder = trained.file("images");
+    fs::create_dir_all(folder.join("empty")).unwrap();
+    let output = run(&[
+        "train",
+        "--task",
+        "image",
+        "--data",
+        path(&folder),
+        "--out",
+        path(&out),
+    ]);
+    assert_error(&output, 1, "the class is empty", "remove the folder");
+}
+
+#[test]
+fn tables_and_sequences_train_through_the_same_interface() {
+    let trained = Trained::new();
+    let data = trained.file("t.csv");
+    let rows: String = (0..60)
+        .map(|i| format!("{i},{},{}\n", 60 - i, i / 30))
+        .collect();
+    fs::write(&data, format!("a,b,kind\n{rows}")).unwrap();
+    let data = path(&data);
+    let cases: [&[&str]; 4] = [
+        &["--task", "table", "--data", data],
+        &["--task", "anomaly", "--data", data, "--normal", "0"],
+        &["--task", "sequence", "--data", "copy", "--width", "16"],
+        &[
+            "--task",
+            "crypto",
+            "--data",
+            "sha256",
+            "--kind",
+            "bin,head=nib",
+        ],
+    ];
+    for (at, case) in cases.iter().enumerate() {
+        let out = trained.file(&format!("{at}.hsh"));
+        let fixed = ["train", "--steps", "3", "--batch", "8", "--out", path(&out)];
+        let output = run(&[&fixed, *case].concat());
+        assert!(
+            output.status.success(),
+            "{case:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(out.exists() && trained.file(&format!("{at}.hsh.json")).exists());
+    }
 }

@@ -410,7 +410,6 @@ mod tests {
         ];
         for (kind, salts, expected, allowed) in cases {
             let got = error(kind, salts);
-            println!("{kind}, {salts} salts: {got:.4}");
             assert!(
                 (got - expected).abs() < allowed,
                 "{kind}, {salts} salts: {got:.4}"

@@ -209,8 +209,7 @@ fn learn(args: &DemoArgs, data: &Dataset, output: &Output) -> Result<(Model, Tra
     trainer.set_threads(threads::or_all(None));
     let trained = training::train(&mut trainer, output, " learning", |_| {
         Ok(ControlFlow::Continue(()))
-    })?
-    .expect("this training never stops early");
+    })?;
     output.line(format!(
         "   Done in {}: loss {:.3}, {} of the training images right.",
         seconds(trained.elapsed.as_secs_f64()),
@@ -224,7 +223,10 @@ fn learn(args: &DemoArgs, data: &Dataset, output: &Output) -> Result<(Model, Tra
         accuracy: trained.accuracy,
         seconds: trained.elapsed.as_secs_f64(),
     };
-    Ok((trained.model, training))
+    let model = trained
+        .model
+        .expect("seeds were trained, not float weights");
+    Ok((model, training))
 }
 
 fn measure(

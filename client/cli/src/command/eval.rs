@@ -1,38 +1,54 @@
 //! `hasher eval`: how good a model is, and what it costs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hasher_train::data::Part;
-use hasher_train::{EvalOptions, Footprint, evaluate};
+use hasher_data::{Loaded, TaskName};
+use hasher_train::data::{Dataset, Part};
+use hasher_train::{
+    AbstentionPoint, CalibrationBin, EvalOptions, Evaluation, Footprint, abstention, calibration,
+    evaluate,
+};
 use serde::Serialize;
 
 use super::Context;
-use crate::data::Source;
+use crate::chart::{Chart, Series};
 use crate::error::{CliError, Exit};
-use crate::evaluation::{PASSES, Row, table};
+use crate::evaluation::{PASSES, Row, percent, table};
+use crate::examples::ExampleArgs;
+use crate::files::{self, Existing};
 use crate::table::{grouped, seconds};
 use crate::training::failed;
-use crate::{model_file, parse, progress, threads};
+use crate::{card, model_file, parse, progress, threads};
 
 /// Measure a model: accuracy, calibration, agreement and bytes
 ///
-/// Runs the exact integer model over the test part of the digits, or over all
-/// rows of a CSV file, and reports each number of passes. Direct mode: no daemon
+/// Runs the exact integer model over the test part of the data it was trained on, or
+/// over all rows of a CSV file of digits, and reports each number of passes, averaged
+/// and by vote, and what stopping early would bring. Direct mode: no daemon
 /// and no device takes part.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   hasher eval --model digits.hsh
   hasher eval --model digits.hsh --passes 1,21
-  hasher eval --model my.hsh --data unseen.csv")]
+  hasher eval --model my.hsh --data unseen.csv
+  hasher eval --model kjv.hsh --sliding --passes 1
+  hasher eval --model digits.hsh --svg digits")]
 pub struct EvalArgs {
     /// Model file
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// `digits` (its test part), or a CSV file with labels (all its rows)
-    #[arg(long, value_name = "DATA", default_value = "digits", value_parser = Source::parse)]
-    data: Source,
+    #[command(flatten)]
+    examples: ExampleArgs,
+    /// Judge every character of a text's test part once, with at least half a window
+    /// before it, instead of 300 whole windows
+    #[arg(long)]
+    sliding: bool,
+    /// Write the reliability diagram and the abstention curve: NAME-reliability.svg and
+    /// NAME-abstention.svg
+    #[arg(long, value_name = "NAME")]
+    svg: Option<PathBuf>,
     /// Numbers of passes to report, 1 to 255 each
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::passes,
         default_values_t = PASSES)]
@@ -50,12 +66,62 @@ struct Report {
     data: String,
     examples: usize,
     rows: Vec<Row>,
+    early_stop: EarlyStop,
+    /// Bins of confidence, and what remains above each confidence, at the largest
+    /// number of passes.
+    reliability: Vec<Bin>,
+    abstention: Vec<Point>,
     seed_bytes: usize,
     float32_bytes: usize,
     /// Anchors and oracle digests of all examples at the largest number of passes.
     anchors: u64,
     oracle_digests: u64,
     seconds: f64,
+}
+
+/// What stopping three votes ahead would bring.
+#[derive(Serialize)]
+struct EarlyStop {
+    mean_passes: f64,
+    accuracy: f64,
+}
+
+/// Answers of one range of confidence.
+#[derive(Serialize)]
+struct Bin {
+    from: f64,
+    count: usize,
+    mean_confidence: f64,
+    accuracy: f64,
+}
+
+impl From<&CalibrationBin> for Bin {
+    fn from(bin: &CalibrationBin) -> Self {
+        Self {
+            from: bin.from,
+            count: bin.count,
+            mean_confidence: bin.mean_confidence,
+            accuracy: bin.accuracy,
+        }
+    }
+}
+
+/// What remains above one confidence.
+#[derive(Serialize)]
+struct Point {
+    threshold: f64,
+    coverage: f64,
+    accuracy: f64,
+}
+
+impl From<&AbstentionPoint> for Point {
+    fn from(point: &AbstentionPoint) -> Self {
+        Self {
+            threshold: point.threshold,
+            coverage: point.coverage,
+            accuracy: point.accuracy,
+        }
+    }
 }
 
 /// Most numbers of passes in one list.
@@ -74,37 +140,68 @@ pub fn run(args: &EvalArgs, context: &Context) -> Result<Exit, CliError> {
         .hint("see `hasher eval --help`"));
     }
     let model = model_file::load(&args.model)?;
-    // All rows of a file are for the test: none was set apart.
-    let data = args.data.dataset(0)?;
-    let part = match args.data {
-        Source::Digits => Part::Test,
-        Source::File(_) => Part::Train,
+    let card = card::find(&args.model, &model)?;
+    let examples = args.examples.or_card(card.as_ref())?;
+    let source = examples.source()?;
+    // All rows of a file of digits are for the test: none was set apart.
+    let is_own_file = examples.task() == TaskName::Digits && source != "digits";
+    let loaded = examples.load(if is_own_file {
+        0
+    } else {
+        examples.test_percent
+    })?;
+    let sliding = if args.sliding {
+        sliding(&loaded)?
+    } else {
+        None
+    };
+    let data = sliding.as_ref().unwrap_or(&loaded.data);
+    let part = if is_own_file || args.sliding {
+        Part::Train
+    } else {
+        Part::Test
     };
     let begin = std::time::Instant::now();
     let waiting = progress::spinner(&context.output, "measuring");
     waiting.say("the exact integer model");
     let evaluation = evaluate(
         &model,
-        &data,
+        data,
         part,
         EvalOptions {
             passes: &args.passes,
-            skip: 0,
+            skip: if args.sliding {
+                data.positions() / 2
+            } else {
+                0
+            },
             threads: threads::or_all(args.threads),
         },
     )
-    .map_err(|error| {
-        failed(&error)
-            .hint("the model must be a classifier of 8x8 images, as `hasher train` makes it")
-    })?;
+    .map_err(|error| failed(&error).hint("name the --task and --data of the model's training"))?;
     drop(waiting);
+    if let Some(name) = &args.svg {
+        draw(name, &source, &evaluation)?;
+    }
     let footprint = Footprint::of(&model);
     let report = Report {
         schema: "hasher.eval/1",
         model_id: model.id().to_string(),
-        data: args.data.to_string(),
+        data: source,
         examples: evaluation.examples,
         rows: evaluation.rows.iter().map(Row::from).collect(),
+        early_stop: EarlyStop {
+            mean_passes: evaluation.early_stop.mean_passes,
+            accuracy: evaluation.early_stop.accuracy,
+        },
+        reliability: calibration(&evaluation.judgements)
+            .iter()
+            .map(Bin::from)
+            .collect(),
+        abstention: abstention(&evaluation.judgements)
+            .iter()
+            .map(Point::from)
+            .collect(),
         seed_bytes: footprint.seed_bytes,
         float32_bytes: footprint.float32_bytes,
         anchors: evaluation.anchors,
@@ -118,17 +215,74 @@ pub fn run(args: &EvalArgs, context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+fn sliding(loaded: &Loaded) -> Result<Option<Dataset>, CliError> {
+    let windows = loaded.sliding().ok_or_else(|| {
+        CliError::usage("--sliding is for a running text").hint("leave --sliding out")
+    })?;
+    Ok(Some(windows))
+}
+
+/// Writes the two pictures.
+fn draw(name: &Path, source: &str, evaluation: &Evaluation) -> Result<(), CliError> {
+    let judgements = &evaluation.judgements;
+    let bins = calibration(judgements);
+    let filled = bins.iter().filter(|bin| bin.count > 0);
+    let reliability = Chart {
+        title: format!("Reliability: {source}"),
+        x: "confidence".to_owned(),
+        y: "share of right answers".to_owned(),
+        series: vec![Series {
+            name: format!("{} answers", judgements.len()),
+            points: filled
+                .map(|bin| (bin.mean_confidence, bin.accuracy))
+                .collect(),
+        }],
+        has_diagonal: true,
+    };
+    let mut points: Vec<(f64, f64)> = abstention(judgements)
+        .iter()
+        .map(|point| (point.coverage, point.accuracy))
+        .collect();
+    points.reverse();
+    let curve = Chart {
+        title: format!("Abstention: {source}"),
+        x: "share of answers given, the surest first".to_owned(),
+        y: "share of given answers that is right".to_owned(),
+        series: vec![Series {
+            name: format!("{} answers", judgements.len()),
+            points,
+        }],
+        has_diagonal: false,
+    };
+    for (ending, chart) in [("reliability", reliability), ("abstention", curve)] {
+        let mut path = name.as_os_str().to_owned();
+        path.push(format!("-{ending}.svg"));
+        files::write(
+            path.as_ref(),
+            "diagram",
+            chart.svg().as_bytes(),
+            Existing::Replace,
+        )?;
+    }
+    Ok(())
+}
+
 fn text(report: &Report) -> Vec<String> {
     let mut text = vec![
         format!("model    {}", report.model_id),
         format!(
-            "data     {}, {} images",
+            "data     {}, {} examples",
             report.data,
             grouped(report.examples as u64)
         ),
         String::new(),
     ];
     text.extend(table(&report.rows));
+    text.push(format!(
+        "stopping three votes ahead: {:.1} passes on average, {}",
+        report.early_stop.mean_passes,
+        percent(report.early_stop.accuracy)
+    ));
     text.push(String::new());
     text.push(weights_line(report.seed_bytes, report.float32_bytes));
     text.push(format!(

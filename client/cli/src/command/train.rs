@@ -1,28 +1,36 @@
 //! `hasher train`: learn seeds from examples.
 
+mod options;
+mod patience;
 mod report;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hasher_data::Loaded;
 use hasher_train::data::{Dataset, Part};
-use hasher_train::{EvalOptions, Kinds, TrainConfig, Trainer, evaluate};
+use hasher_train::{EvalOptions, Evaluation, TrainConfig, Trainer, evaluate, simulate};
 
+use self::options::RunArgs;
+use self::patience::Patience;
 use self::report::Run;
 use super::Context;
-use crate::data::Source;
+use crate::card::{self, Card};
+use crate::chart::{Chart, Series};
 use crate::error::{CliError, Exit};
 use crate::evaluation::{PASSES, Row};
+use crate::examples::ExampleArgs;
 use crate::files::{self, Existing};
 use crate::interrupt::Interrupt;
 use crate::threads;
 use crate::training::{self, Trained, failed};
 
-/// Train a classifier whose weights are 32-byte seeds
+/// Train a transformer whose weights are 32-byte seeds
 ///
-/// Learns from 8x8 images on this computer's CPU; no daemon and no device takes
-/// part. The same data, options and --rng-seed give the same model, byte for
+/// Learns digits, images, tables, texts or sequences on this computer's CPU; no
+/// daemon and no device takes part. A card that says how inputs are prepared is
+/// written beside the model. The same data, options and --rng-seed give the same model, byte for
 /// byte, whatever the number of threads.
 ///
 /// Ctrl-C saves a checkpoint and says how to go on; a second Ctrl-C ends at once.
@@ -33,36 +41,26 @@ Examples:
     hasher train --data digits --out digits.hsh
   The README's figures: three initialisations, accuracy by passes:
     hasher train --data digits --runs 3
+  The character model of the King James text (Debian's package bible-kjv):
+    hasher train --task text --data kjv --out kjv.hsh
+  Fashion-MNIST (package dataset-fashion-mnist), a table, a toy translation:
+    hasher train --task image --data fashion-mnist --kind hb16 --out f.hsh
+    hasher train --task table --data wine.csv --label kind --out wine.hsh
+    hasher train --task sequence --data digits-to-words --out words.hsh
   Own images (64 pixels 0 to 16 and a label a row), resumable:
     hasher train --data my.csv --out my.hsh --checkpoint my.ckpt
     hasher train --data my.csv --out my.hsh --resume my.ckpt")]
 pub struct TrainArgs {
-    /// `digits`, or a CSV file: 64 pixels 0 to 16 and a label 0 to 9 a row
-    #[arg(long, value_name = "DATA", default_value = "digits", value_parser = Source::parse)]
-    data: Source,
+    #[command(flatten)]
+    examples: ExampleArgs,
     /// Model file to write (of the first initialisation, with --runs)
-    #[arg(long, value_name = "FILE", required_unless_present = "runs")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["runs", "float"])]
     out: Option<PathBuf>,
     /// Replace an existing model file
     #[arg(long, requires = "out")]
     force: bool,
-    /// Optimiser steps [default: 800]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(hasher_train::STEPS_MAX)))]
-    steps: Option<u32>,
-    /// Examples a step [default: 32]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(hasher_train::BATCH_MAX)))]
-    batch: Option<u32>,
-    /// How seeds hold weights: hb32, hb16, hb8, kron, bin, tern, nib or vec8; other
-    /// kinds for single matrices after it, as in `hb32,head=hb8` [default: hb32]
-    #[arg(long, value_name = "KINDS")]
-    kind: Option<Kinds>,
-    /// Start of every random choice [default: 1]
-    #[arg(long, value_name = "N")]
-    rng_seed: Option<u64>,
-    /// Per cent of a CSV file's rows kept for the test, 0 to 99
-    #[arg(long, value_name = "N", default_value_t = 25,
-        value_parser = clap::value_parser!(u8).range(0..=99))]
-    test_percent: u8,
+    #[command(flatten)]
+    run: RunArgs,
     /// Threads [default: all processors]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<usize>,
@@ -77,6 +75,18 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE",
         conflicts_with_all = ["steps", "batch", "kind", "rng_seed", "runs"])]
     resume: Option<PathBuf>,
+    /// Begin with the weights of this model; its sizes and kinds count
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["resume", "runs", "kind", "width", "hidden", "layers", "heads", "code_bits", "dither_bits", "float"])]
+    init: Option<PathBuf>,
+    /// Keep a tenth of the training part back, measure on it every 50 steps, and stop
+    /// when that has not become better N times in a row; the best model counts
+    #[arg(long, value_name = "N", conflicts_with_all = ["checkpoint", "resume"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    patience: Option<u32>,
+    /// Draw the learning curve of the first run into an SVG file
+    #[arg(long, value_name = "FILE")]
+    curve: Option<PathBuf>,
     /// Train so many initialisations (rng seeds in a row) and print the mean
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: Option<u16>,
@@ -98,21 +108,47 @@ pub fn run(args: &TrainArgs, context: &Context) -> Result<Exit, CliError> {
     if let Some(checkpoint) = &args.checkpoint {
         files::check_target(checkpoint, "checkpoint", Existing::Replace)?;
     }
-    let config = config(args);
-    let data = args.data.dataset(args.test_percent)?;
+    if let Some(curve) = &args.curve {
+        files::check_target(curve, "learning curve", Existing::Replace)?;
+    }
+    let config = args.run.config(args.examples.task());
+    let loaded = args.examples.load(args.examples.test_percent)?;
+    let patience = args
+        .patience
+        .map(|limit| Patience::new(limit, &loaded.data));
+    let patience = patience.transpose()?;
     let mut job = Job {
         args,
         context,
-        data: &data,
+        test: &loaded.data,
+        data: patience.as_ref().map_or(&loaded.data, Patience::data),
+        patience: patience.as_ref(),
         interrupt: Interrupt::install()?,
         runs: Vec::new(),
     };
     let (first, config) = job.train_all(config)?;
-    if let Some(out) = &args.out {
-        files::write(out, "model file", &first.model.to_bytes(), existing)?;
+    let runs = job.runs;
+    let source = args.examples.source()?;
+    if let (Some(out), Some(model)) = (&args.out, &first.model) {
+        files::write(out, "model file", &model.to_bytes(), existing)?;
+        let card = card(&source, args, &loaded, &config, &runs[0]);
+        // The model is new, so an older card describes another one.
+        card::write(out, &card, Existing::Replace)?;
+    }
+    if let Some(path) = &args.curve {
+        let svg = curve(&source, &first).svg();
+        files::write(path, "learning curve", svg.as_bytes(), Existing::Replace)?;
     }
     let out = args.out.as_deref();
-    let report = report::report(&args.data, out, &data, &config, &first, job.runs);
+    let report = report::report(
+        &source,
+        out,
+        &loaded,
+        args.examples.task(),
+        &config,
+        &first,
+        runs,
+    );
     context.output.report(&report)?;
     for line in report::text(&report) {
         context.output.line(line)?;
@@ -120,14 +156,43 @@ pub fn run(args: &TrainArgs, context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn config(args: &TrainArgs) -> TrainConfig {
-    let default = TrainConfig::default();
-    TrainConfig {
-        steps: args.steps.unwrap_or(default.steps),
-        batch: args.batch.unwrap_or(default.batch),
-        kinds: args.kind.unwrap_or(default.kinds),
-        rng_seed: args.rng_seed.unwrap_or(default.rng_seed),
-        ..default
+fn card(source: &str, args: &TrainArgs, loaded: &Loaded, config: &TrainConfig, run: &Run) -> Card {
+    Card {
+        schema: card::SCHEMA.to_owned(),
+        model_id: run.model_id.clone(),
+        task: args.examples.task().name().to_owned(),
+        data: source.to_owned(),
+        recipe: loaded.recipe.clone(),
+        training: card::Training {
+            kinds: config.kinds.to_string(),
+            steps: run.steps,
+            batch: config.batch,
+            rng_seed: config.rng_seed,
+            data_fingerprint: loaded.data.fingerprint().to_hex(),
+            seconds: run.seconds,
+        },
+        results: run.test.clone(),
+    }
+}
+
+fn curve(source: &str, trained: &Trained) -> Chart {
+    let points = |curve: &[(u32, f64)]| curve.iter().map(|(x, y)| (f64::from(*x), *y)).collect();
+    let mut series = vec![Series {
+        name: "training loss".to_owned(),
+        points: points(&trained.curve),
+    }];
+    if !trained.kept_back.is_empty() {
+        series.push(Series {
+            name: "loss kept back".to_owned(),
+            points: points(&trained.kept_back),
+        });
+    }
+    Chart {
+        title: format!("Learning curve: {source}"),
+        x: "step".to_owned(),
+        y: "mean loss of a label, nats".to_owned(),
+        series,
+        has_diagonal: false,
     }
 }
 
@@ -135,7 +200,11 @@ fn config(args: &TrainArgs) -> TrainConfig {
 struct Job<'a> {
     args: &'a TrainArgs,
     context: &'a Context,
+    /// What is trained on.
     data: &'a Dataset,
+    /// What is tested on: the same without patience.
+    test: &'a Dataset,
+    patience: Option<&'a Patience>,
     interrupt: Interrupt,
     runs: Vec<Run>,
 }
@@ -159,6 +228,18 @@ impl<'a> Job<'a> {
 
     fn trainer(&self, config: TrainConfig) -> Result<Trainer<'a>, CliError> {
         let mut trainer = match &self.args.resume {
+            None if self.args.init.is_some() => {
+                let path = self.args.init.as_deref().unwrap_or(Path::new(""));
+                let model = crate::model_file::load(path)?;
+                Trainer::start_from(&model, config, self.data).map_err(|error| {
+                    CliError::failed(format!(
+                        "cannot train {} on: {}",
+                        path.display(),
+                        failed(&error).message
+                    ))
+                    .hint("name the --task and --data that the model is for")
+                })?
+            }
             None => Trainer::new(config, self.data).map_err(|error| failed(&error))?,
             Some(path) => {
                 let hint = "a checkpoint is written by --checkpoint, or by Ctrl-C";
@@ -181,6 +262,7 @@ impl<'a> Job<'a> {
             None => "training".to_owned(),
         };
         let output = &self.context.output;
+        let mut watch = self.patience.map(Patience::watch);
         let trained = training::train(&mut trainer, output, &label, |trainer| {
             if self.interrupt.is_asked() {
                 return Ok(ControlFlow::Break(()));
@@ -192,37 +274,61 @@ impl<'a> Job<'a> {
             {
                 save(path, trainer)?;
             }
-            Ok(ControlFlow::Continue(()))
+            match &mut watch {
+                Some(watch) => watch.look(trainer, threads::or_all(self.args.threads)),
+                None => Ok(ControlFlow::Continue(())),
+            }
         })?;
-        let Some(trained) = trained else {
+        if self.interrupt.is_asked() && !trainer.is_finished() {
             return Err(self.interrupted(&trainer));
-        };
-        let test = self.measure(&trained)?;
+        }
+        let mut trained = trained;
+        if let Some(watch) = watch {
+            watch.finish(&mut trained);
+        }
+        let test = self.measure(&trainer, &trained)?;
+        let id = trained.model.as_ref().map(|model| model.id().to_string());
         self.runs.push(Run {
             rng_seed,
-            model_id: trained.model.id().to_string(),
+            model_id: id.unwrap_or_default(),
+            steps: trained.steps,
             loss: trained.loss,
             train_accuracy: trained.accuracy,
             seconds: trained.elapsed.as_secs_f64(),
-            test,
+            early_stop: test.as_ref().map(|test| test.early_stop.into()),
+            test: test
+                .iter()
+                .flat_map(|t| t.rows.iter().map(Row::from))
+                .collect(),
         });
         Ok(trained)
     }
 
-    fn measure(&self, trained: &Trained) -> Result<Vec<Row>, CliError> {
-        if self.data.part(Part::Test).is_empty() {
-            return Ok(Vec::new());
+    fn measure(
+        &self,
+        trainer: &Trainer<'_>,
+        trained: &Trained,
+    ) -> Result<Option<Evaluation>, CliError> {
+        if self.test.part(Part::Test).is_empty() {
+            return Ok(None);
         }
         let waiting = crate::progress::spinner(&self.context.output, "testing");
-        waiting.say("the exact integer model on the test part");
         let options = EvalOptions {
             passes: &PASSES,
             skip: 0,
             threads: threads::or_all(self.args.threads),
         };
-        let rows = evaluate(&trained.model, self.data, Part::Test, options)
-            .map_err(|error| failed(&error))?;
-        Ok(rows.rows.iter().map(Row::from).collect())
+        let evaluation = match &trained.model {
+            Some(model) => {
+                waiting.say("the exact integer model on the test part");
+                evaluate(model, self.test, Part::Test, options)
+            }
+            None => {
+                waiting.say("the float network on the test part");
+                simulate(trainer, self.test, Part::Test, options)
+            }
+        };
+        evaluation.map(Some).map_err(|error| failed(&error))
     }
 
     /// Saves what is there and says how to go on.
@@ -244,12 +350,9 @@ impl<'a> Job<'a> {
             return error;
         }
         let out = self.args.out.as_deref().unwrap_or(Path::new("model.hsh"));
-        let data = match &self.args.data {
-            Source::Digits => Source::Digits.to_string(),
-            file => format!("{file} --test-percent {}", self.args.test_percent),
-        };
         stopped("").hint(format!(
-            "saved; go on with `hasher train --data {data} --out {} --resume {}`",
+            "saved; go on with `hasher train {} --out {} --resume {}`",
+            self.args.examples.words().unwrap_or_default(),
             out.display(),
             path.display()
         ))
