@@ -12,8 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
-    Context, config, demo, device, devices, digest, doctor, eval, generate, metrics, predict,
-    reload, search, sessions, status, top, train, verify, watch,
+    Context, config, demo, device, devices, digest, doctor, eval, export, generate, import,
+    inspect, metrics, predict, reload, search, sessions, status, top, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -90,6 +90,10 @@ pub enum Command {
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Generate(generate::GenerateArgs),
+    Inspect(inspect::InspectArgs),
+    Diff(inspect::DiffArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Predict(predict::PredictArgs),
     Verify(verify::VerifyArgs),
 }
@@ -117,6 +121,10 @@ impl Command {
             Self::Train(args) => train::run(args, context),
             Self::Eval(args) => eval::run(args, context),
             Self::Generate(args) => generate::run(args, context),
+            Self::Inspect(args) => inspect::inspect(args, context),
+            Self::Diff(args) => inspect::diff(args, context),
+            Self::Import(args) => import::run(args, context),
+            Self::Export(args) => export::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Verify(args) => verify::run(args, context),
         }

@@ -1,0 +1,156 @@
+//! What becomes of a model after training: looked at, compared, repaired, exported,
+//! imported, trained on, judged by rules and measured.
+
+mod common;
+
+use std::fs;
+
+use common::{Trained, assert_error, json, path, run, text};
+
+#[test]
+fn a_model_is_inspected_with_the_proof_of_a_seed() {
+    let trained = Trained::new();
+    let model = path(&trained.model);
+    let value = json(&["inspect", "--model", model, "--proof", "17"]);
+    assert_eq!(value["schema"], "hasher.inspect/1");
+    assert_eq!(value["seed_bytes"], 4928);
+    assert_eq!(value["matrices"][1]["name"], "emb");
+    assert_eq!(value["proof"]["leaves"], 154);
+    assert_eq!(value["proof"]["siblings"].as_array().unwrap().len(), 8);
+    let shown = run(&["inspect", "--model", model]);
+    assert!(
+        text(&shown.stdout).contains("head"),
+        "{}",
+        text(&shown.stdout)
+    );
+    let beyond = run(&["inspect", "--model", model, "--proof", "154"]);
+    assert_error(&beyond, 2, "no seed 154", "0 to 153");
+}
+
+#[test]
+fn flipped_bits_are_refused_and_turned_back_on_request() {
+    let trained = Trained::new();
+    let bytes = fs::read(&trained.model).unwrap();
+    let (damaged, whole) = (trained.file("damaged.hsh"), trained.file("whole.hsh"));
+    let mut wrong = bytes.clone();
+    // Two bits in one seed, one in another.
+    let first = bytes.len() - 20 * 32;
+    wrong[first + 3] ^= 0x10;
+    wrong[first + 9] ^= 0x01;
+    wrong[first + 70] ^= 0x80;
+    fs::write(&damaged, &wrong).unwrap();
+    let inspect = ["inspect", "--model", path(&damaged)];
+    assert_error(&run(&inspect), 1, "wrong CRC", "damaged");
+    let value = json(&[&inspect[..], &["--repair", path(&whole)]].concat());
+    let flips: Vec<_> = value["repaired"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["flips"])
+        .collect();
+    assert_eq!(flips, [2, 1]);
+    assert_eq!(fs::read(&whole).unwrap(), bytes);
+    wrong[first + 12] ^= 0x04;
+    fs::write(&damaged, &wrong).unwrap();
+    let third = trained.file("third.hsh");
+    assert_error(
+        &run(&[&inspect[..], &["--repair", path(&third)]].concat()),
+        1,
+        "cannot repair",
+        "copy the file again",
+    );
+    assert!(!third.exists());
+}
+
+#[test]
+fn two_models_are_compared_matrix_by_matrix() {
+    let trained = Trained::new();
+    let other = trained.file("other.hsh");
+    assert!(trained.train(&other, &["--rng-seed", "9"]).status.success());
+    let model = path(&trained.model);
+    assert_eq!(json(&["diff", model, model])["same"], true);
+    let value = json(&["diff", model, path(&other)]);
+    assert_eq!(value["same"], false);
+    assert!(value["matrices"][1]["different_seeds"].as_u64().unwrap() > 0);
+    assert!(
+        value["matrices"][1]["relative_difference"]
+            .as_f64()
+            .unwrap()
+            > 0.1
+    );
+}
+
+#[test]
+fn weights_go_out_and_come_back_as_seeds_and_are_trained_on() {
+    let trained = Trained::new();
+    let (tensors, back) = (trained.file("w.safetensors"), trained.file("back.hsh"));
+    let model = path(&trained.model);
+    let value = json(&["export", "--model", model, "--out", path(&tensors)]);
+    assert_eq!(value["numbers"].as_u64().unwrap() * 4, 274_216);
+    let folder = trained.directory.path();
+    json(&["export", "--model", model, "--out", path(folder)]);
+    assert!(
+        fs::read(folder.join("q0.weight.npy"))
+            .unwrap()
+            .starts_with(b"\x93NUMPY")
+    );
+
+    // `hb32` weights lie on the basis: least squares finds the same seeds again, up
+    // to the biases, which are fitted.
+    let import = [
+        "import",
+        path(&tensors),
+        "--out",
+        path(&back),
+        "--force",
+        "--kind",
+    ];
+    let value = json(&[&import[..], &["hb32"]].concat());
+    for matrix in value["matrices"].as_array().unwrap() {
+        assert!(
+            matrix["relative_error"].as_f64().unwrap() < 0.02,
+            "{matrix}"
+        );
+    }
+    let value = json(&[&import[..], &["nib"]].concat());
+    assert!(value["matrices"][0]["relative_error"].as_f64().unwrap() < 0.05);
+
+    let tuned = trained.file("tuned.hsh");
+    let init = [
+        "train",
+        "--init",
+        path(&back),
+        "--steps",
+        "3",
+        "--out",
+        path(&tuned),
+    ];
+    let value = json(&[&init[..], &["--data", path(&trained.data)]].concat());
+    assert_eq!(value["kind"], "nib");
+    assert_error(
+        &run(&[
+            "import",
+            path(&trained.data),
+            "--out",
+            path(&tuned),
+            "--force",
+        ]),
+        1,
+        "not a usable safetensors file",
+        "hasher export",
+    );
+}
+
+const RULES: &str = "\
+classes = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'even', 'odd']
+is = [['0', 'even'], ['1', 'odd'], ['2', 'even'], ['3', 'odd'], ['4', 'even'],
+      ['5', 'odd'], ['6', 'even'], ['7', 'odd'], ['8', 'even'], ['9', 'odd']]
+disjoint = [['even', 'odd']]
+[[rule]]
+name = 'sure'
+require = 'confidence >= 0.7'
+[[rule]]
+name = 'ink'
+require = 'input.mean > 0'
+otherwise = 'flag'
+";
