@@ -37,6 +37,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "hasher-data",
             "hasher-kernel",
             "hasher-model",
+            "hasher-rules",
             "hasher-train",
             "hasher-wire",
             "hasher-work",

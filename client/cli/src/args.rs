@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
     Context, config, demo, device, devices, digest, doctor, eval, export, generate, import,
-    inspect, metrics, predict, reload, search, sessions, status, top, train, verify, watch,
+    inspect, metrics, predict, reload, rules, search, sessions, status, top, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -94,6 +94,7 @@ pub enum Command {
     Diff(inspect::DiffArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
+    Rules(rules::RulesArgs),
     Predict(predict::PredictArgs),
     Verify(verify::VerifyArgs),
 }
@@ -125,6 +126,7 @@ impl Command {
             Self::Diff(args) => inspect::diff(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Export(args) => export::run(args, context),
+            Self::Rules(args) => rules::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Verify(args) => verify::run(args, context),
         }

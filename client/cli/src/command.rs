@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod metrics;
 pub mod predict;
 pub mod reload;
+pub mod rules;
 pub mod search;
 pub mod sessions;
 pub mod status;

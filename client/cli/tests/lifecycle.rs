@@ -154,3 +154,50 @@ name = 'ink'
 require = 'input.mean > 0'
 otherwise = 'flag'
 ";
+
+#[test]
+fn answers_are_judged_by_rules_with_their_reasons() {
+    let trained = Trained::new();
+    let rules = trained.file("rules.toml");
+    fs::write(&rules, RULES).unwrap();
+    let model = path(&trained.model);
+    assert_eq!(json(&["rules", path(&rules)])["rules"], 2);
+    let value = json(&["rules", path(&rules), "--model", model, "--passes", "1"]);
+    let judged = &value["judged"];
+    let count = |verdict: &str| judged[verdict]["answers"].as_u64().unwrap();
+    assert_eq!(count("accept") + count("flag") + count("reject"), 10);
+    // 20 steps do not make a model sure.
+    assert_eq!(judged["failed"]["sure"], 10);
+    let one = |fact: &str| {
+        let fixed = ["rules", path(&rules), "--model", model, "--index", "0"];
+        json(&[&fixed[..], &["--fact", fact]].concat())["judged"]["one"].clone()
+    };
+    let reasons = [one("even"), one("odd")].map(|one| one["reasons"].to_string());
+    let exclusions = reasons
+        .iter()
+        .filter(|r| r.contains("even and odd are disjoint"))
+        .count();
+    assert_eq!(exclusions, 1, "{reasons:?}");
+    assert!(
+        reasons[0].contains("confidence >= 0.7, but confidence is"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn rules_that_contradict_each_other_are_refused_by_name() {
+    let trained = Trained::new();
+    let rules = trained.file("rules.toml");
+    let more = "[[rule]]\nname = 'unsure'\nrequire = 'confidence < 0.5'\n";
+    fs::write(&rules, format!("{RULES}{more}")).unwrap();
+    assert_error(
+        &run(&["rules", path(&rules)]),
+        1,
+        "contradict each other",
+        "docs/rules.md",
+    );
+    let error = text(&run(&["rules", path(&rules)]).stderr);
+    assert!(error.contains("\"sure\", \"unsure\""), "{error}");
+    fs::write(&rules, "[[rule]]\nname = 3\n").unwrap();
+    assert_error(&run(&["rules", path(&rules)]), 1, "line 2", "docs/rules.md");
+}
