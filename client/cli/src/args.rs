@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
-    Context, config, demo, device, devices, digest, doctor, eval, export, generate, import,
+    Context, bench, config, demo, device, devices, digest, doctor, eval, export, generate, import,
     inspect, metrics, predict, reload, rules, search, sessions, status, top, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
@@ -95,6 +95,7 @@ pub enum Command {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Rules(rules::RulesArgs),
+    Bench(bench::BenchArgs),
     Predict(predict::PredictArgs),
     Verify(verify::VerifyArgs),
 }
@@ -127,6 +128,7 @@ impl Command {
             Self::Import(args) => import::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Rules(args) => rules::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Verify(args) => verify::run(args, context),
         }

@@ -1,5 +1,6 @@
 //! The commands, one file each: options, the work, and how the answer reads.
 
+pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod device;

@@ -201,3 +201,29 @@ fn rules_that_contradict_each_other_are_refused_by_name() {
     fs::write(&rules, "[[rule]]\nname = 3\n").unwrap();
     assert_error(&run(&["rules", path(&rules)]), 1, "line 2", "docs/rules.md");
 }
+
+#[test]
+fn the_benchmark_prints_a_table_and_draws_it() {
+    let trained = Trained::new();
+    let (table, plot) = (trained.file("t.md"), trained.file("t.svg"));
+    let value = json(&[
+        "bench",
+        "model",
+        "--quick",
+        "--only",
+        "frozen",
+        "--markdown",
+        path(&table),
+        "--svg",
+        path(&plot),
+    ]);
+    assert_eq!(value["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(value["rows"][0]["bytes"], 4928);
+    assert_eq!(value["rows"][0]["pass_digests"], 91.0);
+    let table = fs::read_to_string(&table).unwrap();
+    assert!(
+        table.contains("| digits | hb32, frozen control | 4928 |"),
+        "{table}"
+    );
+    assert!(fs::read_to_string(&plot).unwrap().ends_with("</svg>\n"));
+}
