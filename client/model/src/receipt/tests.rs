@@ -147,6 +147,58 @@ fn every_flipped_bit_is_refused_after_the_check_sum_was_recomputed() {
     }
 }
 
+/// A model with one byte changed, plain and with the seed's check sum recomputed.
+fn changed_models(bytes: &[u8], head: usize, at: usize, flip: u8) -> [Vec<u8>; 2] {
+    let mut plain = bytes.to_vec();
+    plain[at] ^= flip;
+    let mut sealed = plain.clone();
+    if at >= head {
+        let first = head + (at - head) / crate::SEED_BYTES * crate::SEED_BYTES;
+        let crc = crate::repair::SEED_CRC.checksum(&sealed[first..first + 28]);
+        sealed[first + 28..first + 32].copy_from_slice(&crc.to_le_bytes());
+    }
+    [plain, sealed]
+}
+
+#[test]
+fn no_changed_byte_of_the_model_lets_its_receipt_pass() {
+    let model = tiny();
+    let receipt = receipt(&model, options(Level::Pass, 0, 2));
+    let bytes = model.to_bytes();
+    let head = bytes.len() - model.weight_bytes();
+    let (mut read, mut claimed) = (0, 0);
+    for (at, flip) in (0..bytes.len()).flat_map(|at| [(at, 1), (at, 0x80), (at, 0xff)]) {
+        for changed in changed_models(&bytes, head, at, flip) {
+            if changed == bytes {
+                continue; // a changed check sum that was recomputed
+            }
+            let Ok(other) = Model::from_bytes(&changed) else {
+                continue;
+            };
+            read += 1;
+            let refusal = verify(&receipt, &other, 0).unwrap_err();
+            assert!(
+                matches!(refusal, Refusal::Model { .. }),
+                "byte {at}: {refusal}"
+            );
+            // Even a receipt that claims to be the other model's, with a right check
+            // sum, has the wrong numbers: the identity is in every dither.
+            if flip == 1 {
+                let mut forged = receipt.to_bytes();
+                forged.truncate(forged.len() - 32);
+                forged[9..41].copy_from_slice(&other.id().0.0);
+                let reason = self::refusal(&sealed(forged), &other);
+                assert!(reason.is_some(), "byte {at}");
+                claimed += 1;
+            }
+        }
+    }
+    assert!(
+        read > 500 && claimed > 100,
+        "{read} read, {claimed} claimed"
+    );
+}
+
 #[test]
 fn every_shorter_and_every_longer_file_is_refused() {
     let model = tiny();
