@@ -9,6 +9,8 @@
 //! new ──► wanted: anchors ──► supply(solutions) ──► wanted: … ──► wanted: none ──► finish
 //! ```
 
+mod batch;
+
 use hasher_work::Digest;
 
 use crate::network::{Forward, Stage};
@@ -16,6 +18,8 @@ use crate::{
     AnchorError, AnchorPoint, AnchorRequest, AnchorSource, Ensemble, Level, Mode, Model, Outcome,
     PassOutput, Request, RequestError, Solution, ZERO_BITS_MAX, ZERO_BITS_MIN,
 };
+
+pub use batch::{BATCH_MAX, Batch, predict_batch};
 
 /// Most passes of one inference. Averaging has long converged by then, and a
 /// receipt stays small.
@@ -67,6 +71,17 @@ pub enum InferenceError {
     /// The zero bits demanded are out of bounds.
     #[error("{0} zero bits demanded, must be 8 to 32")]
     ZeroBits(u32),
+    /// A batch asks for anchors that cannot be shared.
+    #[error("a batch takes anchors of level 0 or 1 and no early stop")]
+    BatchOptions,
+    /// A batch is empty or too large.
+    #[error("batch of {got} inputs with {bytes} bytes of results, must be 1 to 4096 and 8 MiB")]
+    BatchSize {
+        /// Inputs.
+        got: usize,
+        /// Bytes of inputs and logits.
+        bytes: usize,
+    },
     /// The source answered with another number of solutions.
     #[error("{got} solutions for {expected} anchors")]
     SolutionCount {
@@ -136,6 +151,16 @@ impl<'m> Inference<'m> {
         request: &Request,
         options: Options,
     ) -> Result<Self, InferenceError> {
+        Self::anchored(model, request, request.id(), options)
+    }
+
+    /// Begins an inference whose anchors commit to `id`.
+    pub(crate) fn anchored(
+        model: &'m Model,
+        request: &Request,
+        id: Digest,
+        options: Options,
+    ) -> Result<Self, InferenceError> {
         request.check(model.config())?;
         if !(1..=PASSES_MAX).contains(&options.passes) {
             return Err(InferenceError::Passes(options.passes));
@@ -150,7 +175,7 @@ impl<'m> Inference<'m> {
             embedded: forward.embed(request),
             forward,
             model,
-            request: request.id(),
+            request: id,
             options,
             wanted: Vec::new(),
             running: Vec::new(),

@@ -86,7 +86,8 @@ pub use encode::{EncodeError, encode_group, encode_steps, encode_tile};
 pub use ensemble::{EARLY_STOP_LEAD, Ensemble};
 pub use error::ModelError;
 pub use inference::{
-    Inference, InferenceError, Options, PASSES_DEFAULT, PASSES_MAX, PredictError, predict,
+    BATCH_MAX, Batch, Inference, InferenceError, Options, PASSES_DEFAULT, PASSES_MAX, PredictError,
+    predict, predict_batch,
 };
 pub use kind::{Kind, TILE_BIASES, TILE_COEFFICIENTS, TILE_COLUMNS, TILE_ROWS_MAX};
 pub use lane::{LaneKey, OracleCount};
@@ -96,10 +97,13 @@ pub use merkle::{MerkleProof, merkle_root};
 pub use model::{MODEL_BYTES_MAX, Model, ModelId, Repair};
 pub use number::probabilities;
 pub use outcome::{Outcome, PassOutput};
-pub use receipt::{RECEIPT_BYTES_MAX, RECEIPT_MAGIC, RECEIPT_VERSION, Receipt, ReceiptError};
+pub use receipt::{
+    BATCH_MAGIC, BatchReceipt, RECEIPT_BYTES_MAX, RECEIPT_MAGIC, RECEIPT_VERSION, Receipt,
+    ReceiptError,
+};
 pub use repair::RepairedSeed;
 pub use request::{Request, RequestError};
 pub use scale::Scale;
 pub use seed::{PAYLOAD_BYTES, Place, SEED_BYTES, SEED_VERSION, Seed, SeedError};
 pub use shape::{MatrixShape, ShapeError, WIDTH_MAX};
-pub use verify::{AnchorReport, Refusal, Report, check_anchors, verify};
+pub use verify::{AnchorReport, BatchReport, Refusal, Report, check_anchors, verify, verify_batch};

@@ -11,12 +11,16 @@
 //! SHA-256 of all before
 //! ```
 
+mod batch;
+
 use hasher_work::{Digest, Nonce, digest};
 
 use crate::outcome::settled_by_last;
 use crate::{
     Level, Mode, Model, ModelId, Options, Outcome, PASSES_MAX, Request, Solution, WIDTH_MAX,
 };
+
+pub use batch::{BATCH_MAGIC, BatchReceipt};
 
 /// First four bytes of a receipt.
 pub const RECEIPT_MAGIC: [u8; 4] = *b"HSHR";

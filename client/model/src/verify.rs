@@ -7,6 +7,8 @@
 //! somebody asked for: anchors do not commit to the number of passes, so the caller
 //! compares these with what was asked.
 
+mod batch;
+
 use hasher_work::Digest;
 
 use crate::outcome::settled_by_last;
@@ -14,6 +16,8 @@ use crate::{
     AnchorError, AnchorPoint, AnchorRequest, Inference, InferenceError, Level, Mode, Model,
     ModelId, Options, Outcome, Receipt, RequestError, Solution, ZERO_BITS_MAX, ZERO_BITS_MIN,
 };
+
+pub use batch::{BatchReport, verify_batch};
 
 /// Why a receipt was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +171,7 @@ pub fn verify(receipt: &Receipt, model: &Model, min_zero_bits: u32) -> Result<Re
             got: receipt.mean_p_q16.len(),
         });
     }
-    let outcome = run_again(receipt, model, mode(receipt, min_zero_bits)?)?;
+    let outcome = run_again(receipt, model, mode(receipt.worked, min_zero_bits)?)?;
     check_zero_bits(&outcome.zero_bits, min_zero_bits)?;
     compare(receipt, &outcome, classes)?;
     Ok(Report {
@@ -186,7 +190,7 @@ pub fn verify(receipt: &Receipt, model: &Model, min_zero_bits: u32) -> Result<Re
 /// # Errors
 /// [`Refusal::NeedsModel`] at level 2, [`Refusal::NoWork`] or [`Refusal::Anchor`].
 pub fn check_anchors(receipt: &Receipt, min_zero_bits: u32) -> Result<AnchorReport, Refusal> {
-    let mode = mode(receipt, min_zero_bits)?;
+    let mode = mode(receipt.worked, min_zero_bits)?;
     if receipt.level == Level::Layer {
         return Err(Refusal::NeedsModel);
     }
@@ -210,8 +214,8 @@ pub fn check_anchors(receipt: &Receipt, min_zero_bits: u32) -> Result<AnchorRepo
     })
 }
 
-fn mode(receipt: &Receipt, min_zero_bits: u32) -> Result<Mode, Refusal> {
-    match receipt.worked {
+fn mode(worked: bool, min_zero_bits: u32) -> Result<Mode, Refusal> {
+    match worked {
         false if min_zero_bits > 0 => Err(Refusal::NoWork(min_zero_bits)),
         false => Ok(Mode::Direct),
         // More than 32 may be demanded; that is checked on the anchors found.
@@ -272,17 +276,7 @@ fn run_again(receipt: &Receipt, model: &Model, mode: Mode) -> Result<Outcome, Re
 
 fn compare(receipt: &Receipt, outcome: &Outcome, classes: usize) -> Result<(), Refusal> {
     for (pass, (stated, computed)) in receipt.logits.iter().zip(&outcome.passes).enumerate() {
-        let computed = computed.answer_logits(classes);
-        for (class, (stated, computed)) in stated.iter().zip(computed).enumerate() {
-            if stated != computed {
-                return Err(Refusal::Logit {
-                    pass,
-                    class,
-                    stated: *stated,
-                    computed: *computed,
-                });
-            }
-        }
+        compare_logits(pass, stated, computed.answer_logits(classes))?;
     }
     let ensemble = &outcome.ensemble;
     let mean = ensemble.mean_p_q16();
@@ -326,4 +320,17 @@ fn compare(receipt: &Receipt, outcome: &Outcome, classes: usize) -> Result<(), R
         }
     }
     Ok(())
+}
+
+fn compare_logits(pass: usize, stated: &[i32], computed: &[i32]) -> Result<(), Refusal> {
+    let mut pairs = stated.iter().zip(computed);
+    match pairs.position(|(stated, computed)| stated != computed) {
+        None => Ok(()),
+        Some(class) => Err(Refusal::Logit {
+            pass,
+            class,
+            stated: stated[class],
+            computed: computed[class],
+        }),
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Solves anchors on the CPU.
-struct CpuAnchors;
+pub(super) struct CpuAnchors;
 
 impl AnchorSource for CpuAnchors {
     type Error = std::convert::Infallible;
@@ -36,18 +36,18 @@ impl AnchorSource for CpuAnchors {
     }
 }
 
-fn tiny() -> Model {
+pub(super) fn tiny() -> Model {
     vectors::model(&vectors::load()["tiny"])
 }
 
-fn tiny_request() -> Request {
+pub(super) fn tiny_request() -> Request {
     Request::new(
         *b"what was asked??",
         vectors::ints(&vectors::load()["tiny"]["input"]),
     )
 }
 
-fn options(level: Level, zero_bits: u32, passes: u16) -> Options {
+pub(super) fn options(level: Level, zero_bits: u32, passes: u16) -> Options {
     Options {
         passes,
         level,
