@@ -227,3 +227,40 @@ fn the_benchmark_prints_a_table_and_draws_it() {
     );
     assert!(fs::read_to_string(&plot).unwrap().ends_with("</svg>\n"));
 }
+
+#[test]
+fn encoding_loses_less_with_more_bits() {
+    let value = json(&["bench", "encoding", "--side", "64"]);
+    let rows = value["rows"].as_array().unwrap();
+    let error = |kind: &str| {
+        let row = rows.iter().find(|row| row["kind"] == kind).unwrap();
+        row["relative_error"].as_f64().unwrap()
+    };
+    let order = ["hb32", "hb16", "kron", "bin", "tern", "nib"].map(error);
+    assert!(order.is_sorted_by(|more, less| more > less), "{order:?}");
+    let table = text(&run(&["bench", "encoding", "--side", "16"]).stdout);
+    assert!(table.contains("| `nib` | 1 |"), "{table}");
+}
+
+#[test]
+fn inputs_that_are_moved_change_the_measurement() {
+    let trained = Trained::new();
+    let eval = |more: &[&str]| {
+        let common = [
+            "eval",
+            "--model",
+            path(&trained.model),
+            "--passes",
+            "3",
+            "--data",
+        ];
+        json(&[&common[..], &[path(&trained.data)], more].concat())
+    };
+    let (still, moved) = (eval(&[]), eval(&["--jitter", "50"]));
+    assert_eq!(moved["oracle_digests"], still["oracle_digests"]);
+    assert_ne!(
+        moved["rows"][0]["label_bits"],
+        still["rows"][0]["label_bits"]
+    );
+    assert_eq!(moved["rows"], eval(&["--jitter", "50"])["rows"]);
+}

@@ -56,6 +56,9 @@ pub enum TrainError {
         /// What was asked for; 0 for an empty list.
         got: u16,
     },
+    /// Tokens have no neighbours that they could be moved to.
+    #[error("inputs of a language model cannot be moved by one")]
+    Jitter,
     /// The model refused an example or its anchors.
     #[error("cannot evaluate the model")]
     Inference(#[from] PredictError<Infallible>),

@@ -6,6 +6,7 @@
 //! instead, for comparisons that have no model file. The command line calls both.
 
 mod calibration;
+mod jitter;
 mod judge;
 mod simulation;
 
@@ -18,6 +19,7 @@ use hasher_model::{
 };
 
 pub use calibration::{AbstentionPoint, CalibrationBin, abstention, calibration};
+pub use jitter::evaluate_jittered;
 pub use judge::Judgement;
 pub use simulation::simulate;
 

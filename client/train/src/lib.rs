@@ -61,7 +61,7 @@ pub use convert::{ConvertError, Converted, convert};
 pub use error::TrainError;
 pub use evaluation::{
     AbstentionPoint, CalibrationBin, EarlyStopRow, EvalOptions, EvalRow, Evaluation, Footprint,
-    Judgement, abstention, calibration, evaluate, simulate,
+    Judgement, abstention, calibration, evaluate, evaluate_jittered, simulate,
 };
 pub use kinds::{Kinds, KindsError, ROLE_NAMES};
 pub use trainer::{StepReport, THREADS_MAX, Trainer};

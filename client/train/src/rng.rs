@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Split = 4,
     /// Dither of a simulated evaluation; index = example and pass.
     Simulation = 5,
+    /// Moves of input codes in an evaluation; index = example and pass.
+    Jitter = 6,
 }
 
 /// xoshiro256++ 1.0 (Blackman, Vigna), seeded through SplitMix64.

@@ -1,6 +1,7 @@
 //! `hasher bench model`: float and seed models of the same shapes, trained in the same
 //! run and put side by side.
 
+mod encoding;
 mod plan;
 
 use std::path::PathBuf;
@@ -29,7 +30,8 @@ const PASSES: [u16; 3] = [1, 3, 21];
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  hasher bench model --quick")]
+  hasher bench model --quick
+  hasher bench encoding")]
 pub struct BenchArgs {
     #[command(subcommand)]
     what: What,
@@ -38,6 +40,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     Model(ModelArgs),
+    Encoding(encoding::EncodingArgs),
 }
 
 /// Train float32 and seed models of the same shapes and compare them
@@ -113,12 +116,20 @@ struct Point {
     calibration_error: f64,
 }
 
-/// Trains, measures and compares.
+/// Measures what is asked for.
 ///
 /// # Errors
-/// Missing data; with --quick, models in another order than expected.
+/// As the measurement says.
 pub fn run(args: &BenchArgs, context: &Context) -> Result<Exit, CliError> {
-    let What::Model(args) = &args.what;
+    match &args.what {
+        What::Model(args) => model(args, context),
+        What::Encoding(args) => encoding::run(args, context),
+    }
+}
+
+/// Trains, measures and compares. With --quick, models in another order than expected
+/// are an error.
+fn model(args: &ModelArgs, context: &Context) -> Result<Exit, CliError> {
     for path in [&args.markdown, &args.svg].into_iter().flatten() {
         files::check_target(path, "table", Existing::Replace)?;
     }

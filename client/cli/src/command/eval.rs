@@ -7,7 +7,7 @@ use hasher_data::{Loaded, TaskName};
 use hasher_train::data::{Dataset, Part};
 use hasher_train::{
     AbstentionPoint, CalibrationBin, EvalOptions, Evaluation, Footprint, abstention, calibration,
-    evaluate,
+    evaluate, evaluate_jittered,
 };
 use serde::Serialize;
 
@@ -49,6 +49,11 @@ pub struct EvalArgs {
     /// NAME-abstention.svg
     #[arg(long, value_name = "NAME")]
     svg: Option<PathBuf>,
+    /// Also move each input code by one, up or down, with so many per cent probability in
+    /// every pass: passes then differ in more than their dither
+    #[arg(long, value_name = "PERCENT", conflicts_with = "sliding",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    jitter: Option<u8>,
     /// Numbers of passes to report, 1 to 255 each
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::passes,
         default_values_t = PASSES)]
@@ -164,20 +169,19 @@ pub fn run(args: &EvalArgs, context: &Context) -> Result<Exit, CliError> {
     let begin = std::time::Instant::now();
     let waiting = progress::spinner(&context.output, "measuring");
     waiting.say("the exact integer model");
-    let evaluation = evaluate(
-        &model,
-        data,
-        part,
-        EvalOptions {
-            passes: &args.passes,
-            skip: if args.sliding {
-                data.positions() / 2
-            } else {
-                0
-            },
-            threads: threads::or_all(args.threads),
+    let options = EvalOptions {
+        passes: &args.passes,
+        skip: if args.sliding {
+            data.positions() / 2
+        } else {
+            0
         },
-    )
+        threads: threads::or_all(args.threads),
+    };
+    let evaluation = match args.jitter {
+        None => evaluate(&model, data, part, options),
+        Some(percent) => evaluate_jittered(&model, data, part, options, percent),
+    }
     .map_err(|error| failed(&error).hint("name the --task and --data of the model's training"))?;
     drop(waiting);
     if let Some(name) = &args.svg {

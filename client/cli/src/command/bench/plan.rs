@@ -81,7 +81,22 @@ impl Plan {
                     ..base.clone()
                 },
             ),
+            digits(
+                "hb32, GELU",
+                TrainConfig {
+                    activation: Activation::Gelu,
+                    ..base.clone()
+                },
+            ),
             digits("hb32, HashAct", base.clone()),
+            digits("hb32, HashAct, 800 steps", TrainConfig::default()),
+            digits(
+                "hb32, HashAct, r = 1",
+                TrainConfig {
+                    dither_bits: 1,
+                    ..base.clone()
+                },
+            ),
             digits(
                 "hb32, nearest",
                 TrainConfig {
@@ -93,6 +108,13 @@ impl Plan {
                 "hb32, HashAct 2 bit",
                 TrainConfig {
                     code_bits: 2,
+                    ..base.clone()
+                },
+            ),
+            digits(
+                "hb32, HashAct 1 bit",
+                TrainConfig {
+                    code_bits: 1,
                     ..base.clone()
                 },
             ),
