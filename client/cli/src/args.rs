@@ -12,8 +12,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
-    Context, bench, config, demo, device, devices, digest, doctor, eval, export, generate, import,
-    inspect, metrics, predict, reload, rules, search, sessions, status, top, train, verify, watch,
+    Context, batch, bench, config, cost, demo, device, devices, digest, doctor, eval, export,
+    generate, import, inspect, metrics, predict, reload, rules, search, sessions, status, top,
+    train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -97,6 +98,8 @@ pub enum Command {
     Rules(rules::RulesArgs),
     Bench(bench::BenchArgs),
     Predict(predict::PredictArgs),
+    Batch(batch::BatchArgs),
+    Cost(cost::CostArgs),
     Verify(verify::VerifyArgs),
 }
 
@@ -130,6 +133,8 @@ impl Command {
             Self::Rules(args) => rules::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Predict(args) => predict::run(args, context),
+            Self::Batch(args) => batch::run(args, context),
+            Self::Cost(args) => cost::run(args, context),
             Self::Verify(args) => verify::run(args, context),
         }
     }

@@ -1,7 +1,9 @@
 //! The commands, one file each: options, the work, and how the answer reads.
 
+pub mod batch;
 pub mod bench;
 pub mod config;
+pub mod cost;
 pub mod demo;
 pub mod device;
 pub mod devices;

@@ -116,6 +116,11 @@ impl Devices {
         })
     }
 
+    /// All of them, at least one.
+    pub fn all(&self) -> &[DeviceReport] {
+        &self.0
+    }
+
     /// The first of them.
     pub fn first(&self) -> &DeviceReport {
         self.0.first().expect("there is at least one ready device")

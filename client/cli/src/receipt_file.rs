@@ -89,47 +89,27 @@ impl Refused {
 /// computed again, and the number of passes.
 ///
 /// # Errors
-/// The outer error when the file cannot be read, the inner when it is refused.
-pub fn check(
-    path: &Path,
-    model: &Model,
-    demands: &Demands,
-) -> Result<Result<Verdict, Refused>, CliError> {
-    let hint = "`hasher predict --receipt FILE` writes one";
-    let bytes = files::read(path, "receipt", hint)?;
-    let receipt = match Receipt::from_bytes(&bytes) {
-        Ok(receipt) => receipt,
-        Err(error) => {
-            return Ok(Err(Refused {
-                reason: chain(&error),
-                hint: "the file was damaged or changed, or is no receipt; ask for it again",
-            }));
-        }
-    };
+/// Why it is refused.
+pub fn check(bytes: &[u8], model: &Model, demands: &Demands) -> Result<Verdict, Refused> {
+    let receipt = Receipt::from_bytes(bytes).map_err(|error| Refused {
+        reason: chain(&error),
+        hint: "the file was damaged or changed, or is no receipt; ask for it again",
+    })?;
     let other = |reason| Refused {
         reason,
         hint: "it answers another question than yours; ask for a receipt of your own",
     };
-    if let Err(reason) = demands.check_question(&receipt) {
-        return Ok(Err(other(reason)));
-    }
-    let report = match verify(&receipt, model, demands.min_zero_bits) {
-        Ok(report) => report,
-        Err(refusal) => {
-            return Ok(Err(Refused {
-                reason: chain(&refusal),
-                hint: match refusal {
-                    Refusal::Model { .. } => "give the model file that the receipt is about",
-                    Refusal::NoWork(_) => {
-                        "its anchors are plain hashes (direct mode); ask for --mode work"
-                    }
-                    _ => "do not rely on its answer; ask for a new receipt",
-                },
-            }));
-        }
-    };
-    let passes = demands.check_passes(&report.outcome).map_err(other);
-    Ok(passes.map(|()| verdict(&receipt, &report, demands)))
+    demands.check_question(&receipt).map_err(other)?;
+    let report = verify(&receipt, model, demands.min_zero_bits).map_err(|refusal| Refused {
+        reason: chain(&refusal),
+        hint: match refusal {
+            Refusal::Model { .. } => "give the model file that the receipt is about",
+            Refusal::NoWork(_) => "its anchors are plain hashes (direct mode); ask for --mode work",
+            _ => "do not rely on its answer; ask for a new receipt",
+        },
+    })?;
+    demands.check_passes(&report.outcome).map_err(other)?;
+    Ok(verdict(&receipt, &report, demands))
 }
 
 fn verdict(receipt: &Receipt, report: &hasher_model::Report, demands: &Demands) -> Verdict {

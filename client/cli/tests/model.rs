@@ -217,6 +217,91 @@ fn a_prediction_shows_the_image_and_who_computed() {
     );
 }
 
+#[test]
+fn a_batch_has_one_receipt_that_is_verified_with_all_its_images() {
+    let trained = Trained::new();
+    let (model, receipt) = (path(&trained.model), trained.file("all.hrb"));
+    let rows = format!("{}\n{}\n", stroke(16), stroke(9));
+    let csv = trained.write("two.csv", rows);
+    let value = json(&[
+        "batch",
+        "--model",
+        model,
+        "--data",
+        &csv,
+        "--passes",
+        "3",
+        "--receipt",
+        path(&receipt),
+    ]);
+    assert_eq!(value["schema"], "hasher.batch/1");
+    assert_eq!(
+        (&value["anchors"], &value["passes"]),
+        (&3.into(), &3.into())
+    );
+    assert_eq!(value["answers"].as_array().unwrap().len(), 2);
+    let verify = |csv: &str| {
+        run(&[
+            "verify",
+            path(&receipt),
+            "--model",
+            model,
+            "--csv",
+            csv,
+            "--passes",
+            "3",
+        ])
+    };
+    let output = verify(&csv);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("2 answers computed again"));
+    let value_again = json(&["verify", path(&receipt), "--model", model]);
+    assert_eq!(
+        value_again["verdict"]["answers"][1]["prediction"],
+        value["answers"][1]["prediction"]
+    );
+    // Another order is another question.
+    let other = trained.write("other.csv", format!("{}\n{}\n", stroke(9), stroke(16)));
+    assert_error(
+        &verify(&other),
+        1,
+        "image 0 (from 0) is another one",
+        "new receipt",
+    );
+    let one = trained.write("one.csv", stroke(16));
+    assert_error(
+        &verify(&one),
+        1,
+        "it is about 2 images, not 1",
+        "new receipt",
+    );
+    let mut bytes = fs::read(&receipt).unwrap();
+    bytes[120] ^= 1;
+    fs::write(&receipt, bytes).unwrap();
+    assert_error(&verify(&csv), 1, "check sum", "new receipt");
+}
+
+#[test]
+fn costs_are_told_by_level() {
+    let trained = Trained::new();
+    let nobody = trained.file("nobody.sock");
+    let arguments = [
+        "--socket",
+        path(&nobody),
+        "cost",
+        "--model",
+        path(&trained.model),
+    ];
+    let value = json(&arguments);
+    let anchors = |level: usize| value["levels"][level]["anchors"].as_u64().unwrap();
+    assert_eq!((anchors(0), anchors(1), anchors(2)), (1, 21, 63));
+    // 21 · 2^32 hashes at the nominal 440 GH/s.
+    let seconds = value["levels"][1]["seconds"][0].as_f64().unwrap();
+    assert!((seconds - 0.205).abs() < 0.001, "{seconds}");
+    // 91 digests of dither a pass and 21 anchors.
+    assert_eq!(value["levels"][1]["verification_digests"], 21 * 91 + 21);
+}
+
 /// A receipt of a direct answer.
 fn receipt(trained: &Trained) -> String {
     let file = trained.file("answer.rcpt");

@@ -164,7 +164,8 @@ fn tell(args: &DemoArgs, output: &Output, slot: &Slot) -> Result<Exit, CliError>
     service.stop();
 
     chapter(output, 5, "The receipt")?;
-    let verdict = receipt_file::check(files.receipt(), &model, &demands)?
+    let bytes = crate::files::read(files.receipt(), "receipt", "run the demo again")?;
+    let verdict = receipt_file::check(&bytes, &model, &demands)
         .map_err(|refused| refused.into_error(files.receipt()))?;
     for line in verdict.text(output.style) {
         output.line(format!("   {line}"))?;

@@ -73,8 +73,9 @@ pub struct PredictArgs {
     early_stop: bool,
 }
 
+/// Where the dither of an inference comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ModeName {
+pub enum ModeName {
     /// Plain hashes; needs no daemon
     Direct,
     /// Hashes that the daemon's devices worked for
@@ -239,7 +240,7 @@ fn one_row(rows: Vec<ImageRow>, name: &str) -> Result<ImageRow, CliError> {
 
 impl RequestNonce {
     /// The 16 bytes, drawn now if they are to be random.
-    fn bytes(self) -> Result<[u8; 16], CliError> {
+    pub fn bytes(self) -> Result<[u8; 16], CliError> {
         match self {
             Self::Given(bytes) => Ok(bytes),
             Self::Random => random_nonce(),

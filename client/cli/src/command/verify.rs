@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hasher_model::Level;
+use hasher_model::{BATCH_MAGIC, Level, Model};
+use hasher_train::data::Labels;
 use serde::Serialize;
 
-use super::{Context, predict};
+use super::{Context, batch, predict};
+use crate::data::read_rows;
 use crate::demands::Demands;
 use crate::error::{CliError, Exit};
 use crate::receipt_file::{self, Verdict};
-use crate::{model_file, parse};
+use crate::{files, model_file, parse};
 
 /// Check the receipt of an answer
 ///
@@ -22,6 +24,8 @@ use crate::{model_file, parse};
 /// Which question you asked is known to you alone, and a receipt of another one
 /// holds as well. Give the nonce, image, passes and level that you asked for, and
 /// they are compared; what is not given is shown.
+///
+/// The receipt of a batch (`hasher batch`) is checked likewise, answer by answer.
 ///
 /// Exit code 0 when the receipt holds, 1 when it is refused.
 #[derive(Debug, Args)]
@@ -55,7 +59,7 @@ pub struct VerifyArgs {
     /// Number of your image in the test part of the digits, from 0
     #[arg(long, value_name = "N", conflicts_with = "csv")]
     index: Option<usize>,
-    /// CSV file with your image
+    /// CSV file with your image, or with all images of a batch in order
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
@@ -80,8 +84,17 @@ struct Report {
 /// Files that cannot be read; without `--json` also the refusal.
 pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, CliError> {
     let model = model_file::load(&args.model)?;
-    let demands = args.demands()?;
-    let checked = receipt_file::check(&args.receipt, &model, &demands)?;
+    let hint = "`hasher predict --receipt FILE` writes one";
+    let bytes = files::read(&args.receipt, "receipt", hint)?;
+    if bytes.starts_with(&BATCH_MAGIC) {
+        return args.verify_batch(&bytes, &model, context);
+    }
+    let image = predict::image(args.index, args.csv.as_deref())?;
+    let demands = Demands {
+        pixels: image.map(|image| image.pixels),
+        ..args.demands()
+    };
+    let checked = receipt_file::check(&bytes, &model, &demands);
     let report = |verdict, reason: Option<String>| Report {
         schema: "hasher.verify/1",
         verified: reason.is_none(),
@@ -107,15 +120,41 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, CliError> {
 }
 
 impl VerifyArgs {
-    fn demands(&self) -> Result<Demands, CliError> {
-        let image = predict::image(self.index, self.csv.as_deref())?;
-        Ok(Demands {
+    /// All that is demanded besides the image.
+    fn demands(&self) -> Demands {
+        Demands {
             min_zero_bits: self.min_zero_bits,
             passes: self.passes,
             early_stop: self.early_stop,
             level: self.level.and_then(Level::from_number),
             nonce: self.nonce,
-            pixels: image.map(|image| image.pixels),
-        })
+            pixels: None,
+        }
+    }
+
+    fn verify_batch(
+        &self,
+        bytes: &[u8],
+        model: &Model,
+        context: &Context,
+    ) -> Result<Exit, CliError> {
+        if self.index.is_some() || self.early_stop {
+            return Err(CliError::usage(
+                "this is the receipt of a batch: --index and --early-stop do not fit",
+            )
+            .hint("give all its images with --csv FILE"));
+        }
+        let images = self.csv.as_deref();
+        let images = images.map(|path| read_rows(path, Labels::Optional));
+        let images = images.transpose()?;
+        let demands = self.demands();
+        batch::verify(
+            bytes,
+            &self.receipt,
+            model,
+            &demands,
+            images.as_deref(),
+            context,
+        )
     }
 }
