@@ -13,8 +13,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{
     Context, batch, bench, config, cost, demo, device, devices, digest, doctor, eval, export,
-    generate, import, inspect, metrics, predict, reload, rules, search, sessions, status, top,
-    train, verify, watch,
+    generate, import, inspect, metrics, models, predict, reload, rules, search, sessions, status,
+    top, train, verify, watch,
 };
 use crate::error::{CliError, Exit};
 use crate::output::Output;
@@ -96,6 +96,7 @@ pub enum Command {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Rules(rules::RulesArgs),
+    Models(models::ModelsArgs),
     Bench(bench::BenchArgs),
     Predict(predict::PredictArgs),
     Batch(batch::BatchArgs),
@@ -131,6 +132,7 @@ impl Command {
             Self::Import(args) => import::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Rules(args) => rules::run(args, context),
+            Self::Models(args) => models::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Batch(args) => batch::run(args, context),

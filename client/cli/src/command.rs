@@ -15,6 +15,7 @@ pub mod generate;
 pub mod import;
 pub mod inspect;
 pub mod metrics;
+pub mod models;
 pub mod predict;
 pub mod reload;
 pub mod rules;

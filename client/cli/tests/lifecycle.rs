@@ -229,6 +229,47 @@ fn the_benchmark_prints_a_table_and_draws_it() {
 }
 
 #[test]
+fn a_folder_of_models_is_listed_with_what_is_known_of_each() {
+    let trained = Trained::new();
+    let folder = trained.file("models");
+    let models = |more: &[&str]| run(&[&["models", "--dir", path(&folder)], more].concat());
+    assert_error(&models(&["list"]), 1, "models", "hasher models add");
+    let add = ["add", path(&trained.model), "--name", "small"];
+    let output = models(&add);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_error(&models(&add), 1, "the file exists", "--force");
+    assert_error(
+        &models(&["add", path(&trained.model), "--name", "../out"]),
+        2,
+        "not beginning with a dot",
+        "--help",
+    );
+    fs::write(folder.join("broken.hsh"), b"HSHM").unwrap();
+    let value = json(&["models", "--dir", path(&folder), "list"]);
+    let entries = value["models"].as_array().unwrap();
+    assert_eq!(
+        (&entries[0]["name"], &entries[1]["name"]),
+        (&"broken".into(), &"small".into())
+    );
+    assert!(
+        entries[0]["problem"]
+            .as_str()
+            .unwrap()
+            .contains("broken.hsh")
+    );
+    assert_eq!(entries[1]["seed_bytes"], 4928);
+    assert_eq!(entries[1]["card"]["training"]["steps"], 20);
+    assert_eq!(entries[1]["card"]["model_id"], entries[1]["model_id"]);
+    let found = models(&["path", "small"]);
+    let file = text(&found.stdout);
+    assert_eq!(
+        fs::read(file.trim_end()).unwrap(),
+        fs::read(&trained.model).unwrap()
+    );
+    assert_error(&models(&["path", "large"]), 1, "large.hsh", "hasher train");
+}
+
+#[test]
 fn encoding_loses_less_with_more_bits() {
     let value = json(&["bench", "encoding", "--side", "64"]);
     let rows = value["rows"].as_array().unwrap();
