@@ -7,9 +7,9 @@ mod journal;
 
 use std::io::{self, IsTerminal};
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::{Registry, fmt, reload};
 
 use self::journal::Journal;
