@@ -8,7 +8,7 @@ use super::registry::Verdict;
 use super::{Host, Measured};
 use crate::stream::{REST_WITHIN, Reassembler};
 use crate::token::{NonceReply, Reply, StatusReply};
-use crate::{DeviceEvent, Layout, Mishap};
+use crate::{DeviceEvent, Layout, Mishap, PauseReason};
 
 /// Shortest time between two status events, so that frequent polls do not flood the
 /// owner.
@@ -111,14 +111,22 @@ impl Host {
         self.tell_noise();
     }
 
-    /// Tells what belonged to no reply, once that is certain. What a starting device
-    /// sends may be the end of what it told an earlier host.
+    /// Tells what belonged to no reply, once that is certain. Before it is first ready, it
+    /// may be the end of what the device told an earlier host; after a fault, what that
+    /// fault left.
     fn tell_noise(&mut self) {
         let dropped = self.receiver.dropped_bytes();
         let bytes = dropped.saturating_sub(self.noise_told);
         self.noise_told = dropped;
-        let is_at_work = matches!(self.phase, Phase::Working | Phase::Resting | Phase::Paused);
-        if bytes > 0 && is_at_work {
+        let is_explained = match self.phase {
+            Phase::Working | Phase::Resting | Phase::Paused => false,
+            Phase::Starting(_) => {
+                let paused = self.told_paused.as_ref();
+                !self.told_ready || paused.is_some_and(PauseReason::is_passing)
+            }
+            Phase::Closing { .. } | Phase::Gone => true,
+        };
+        if bytes > 0 && !is_explained {
             self.tell(DeviceEvent::Mishap(Mishap::Noise { bytes }));
         }
     }

@@ -779,6 +779,25 @@ fn garbage_between_replies_costs_only_its_bytes() {
 }
 
 #[test]
+fn a_short_packet_to_a_board_that_wakes_is_told_once() {
+    let mut rig = Rig::ready(Layout::S3);
+    rig.run_for(REST_AFTER + secs(2));
+    rig.submit();
+    rig.peer.received.clear();
+    while rig.peer.received.is_empty() {
+        rig.step(rig.now + secs(1));
+    }
+    // The rest of this packet is lost, and with it the answer to the first question.
+    rig.host.on_transport(
+        TransportEvent::Received(Bytes::from_static(&[0xa1, 0, 0x30, 0, 0])),
+        rig.now,
+    );
+    rig.run_for(secs(2));
+    assert_eq!(rig.mishaps, [Mishap::Noise { bytes: 5 }]);
+    rig.keep_busy(20, secs(5));
+}
+
+#[test]
 fn errors_that_the_controller_counts_are_added_up() {
     let mut rig = Rig::ready(Layout::S1);
     rig.peer.nonce_errors = 5;
