@@ -30,7 +30,8 @@ same() {
 # `soon "sentence" COMMAND...`: succeeds within PATIENCE.
 soon() { patiently "$PATIENCE" "$@"; }
 
-# `patiently SECONDS "sentence" COMMAND...`
+# `patiently SECONDS "sentence" COMMAND...`; looks a hundred times at most, because looking
+# costs much and sleeping nothing.
 patiently() {
     local seconds=$1 sentence=$2 deadline
     shift 2
@@ -42,7 +43,7 @@ patiently() {
             echo "NOT SO within $seconds s: $sentence ($*)"
             exit 1
         fi
-        pause
+        pause $((seconds * 10))
     done
     echo "ok: $sentence"
 }
@@ -69,9 +70,13 @@ undo_all() {
 }
 trap undo_all EXIT
 
-# 20 ms: a read from a pipe in which nothing ever comes.
+# Some milliseconds, below 1000: a read from a pipe in which nothing ever comes.
 exec {silence}<> <(:)
-pause() { read -r -t 0.02 -u "$silence" _ || true; }
+pause() {
+    local text
+    printf -v text '0.%03d' "$1"
+    read -r -t "$text" -u "$silence" _ || true
+}
 
 # The first line of a file of sysfs.
 file_says() {
