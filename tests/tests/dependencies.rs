@@ -61,6 +61,15 @@ const MONITOR_EDGES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The same for the Python package, which is a workspace of its own, too.
+const PYTHON_EDGES: &[&str] = &[
+    "hasher-client",
+    "hasher-model",
+    "hasher-train",
+    "hasher-wire",
+    "hasher-work",
+];
+
 /// What the core of the desktop app must do without: a display and a bus.
 const FORBIDDEN_IN_MONITOR_CORE: &[&str] = &["gtk4", "libadwaita", "glib", "gio", "zbus"];
 
@@ -277,6 +286,31 @@ fn the_desktop_app_keeps_to_the_picture_and_out_of_the_default_build() {
             !known.contains(package.name.as_str()) && package.name.as_str() != "gtk4",
             "{} is in the default build",
             package.name
+        );
+    }
+}
+
+#[test]
+fn the_python_package_keeps_to_the_picture_and_out_of_the_default_build() {
+    let python = MetadataCommand::new()
+        .manifest_path(root().join("client/python/Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
+    let packages: Vec<_> = python.packages.iter().collect();
+    assert_eq!(packages.len(), 1);
+    for used in &packages[0].dependencies {
+        assert!(
+            used.path.is_none() || PYTHON_EDGES.contains(&used.name.as_str()),
+            "the Python package must not use {}",
+            used.name
+        );
+    }
+    for package in &metadata().packages {
+        assert_ne!(
+            package.name.as_str(),
+            "pyo3",
+            "pyo3 is in the default build"
         );
     }
 }
