@@ -43,6 +43,7 @@ mod plot;
 mod private_daemon;
 mod progress;
 mod receipt_file;
+mod rule_file;
 mod style;
 mod table;
 mod threads;

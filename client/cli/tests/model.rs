@@ -187,7 +187,8 @@ fn one_image_has_one_answer_from_every_source() {
             "model_id",
             "receipt",
             "request_nonce",
-            "schema"
+            "schema",
+            "verdict"
         ]
     );
     assert_eq!(from_file["schema"], "hasher.predict/1");
@@ -215,6 +216,43 @@ fn a_prediction_shows_the_image_and_who_computed() {
         answer.lines().all(|line| line.chars().count() <= 80),
         "{answer}"
     );
+}
+
+#[test]
+fn rules_judge_the_answer_and_name_what_failed() {
+    let trained = Trained::new();
+    let model = path(&trained.model);
+    let blank = trained.write("blank.csv", vec!["0"; 64].join(","));
+    // An empty image is no digit, whatever the model thinks.
+    let value = json(&["predict", "--model", model, "--csv", &blank]);
+    assert_eq!(value["verdict"]["decision"], "reject");
+    let reasons = value["verdict"]["reasons"].to_string();
+    assert!(reasons.contains("rule \\\"ink\\\""), "{reasons}");
+    assert!(reasons.contains("but input.mean is 0"), "{reasons}");
+    let anything = trained.write("anything.toml", "# no rules\n");
+    let rules = ["--csv", &blank, "--rules", &anything];
+    let value = json(&[&["predict", "--model", model], &rules[..]].concat());
+    assert_eq!(value["verdict"]["decision"], "accept");
+    let output = run(&["predict", "--model", model, "--csv", &blank]);
+    let answer = text(&output.stdout);
+    assert!(
+        answer.contains("verdict     reject by the rules of digits"),
+        "{answer}"
+    );
+    let contradiction = trained.write(
+        "wrong.toml",
+        "[[rule]]\nname = \"never\"\nrequire = [\"margin > 0.5\", \"margin < 0.4\"]\n",
+    );
+    let output = run(&[
+        "predict",
+        "--model",
+        model,
+        "--csv",
+        &blank,
+        "--rules",
+        &contradiction,
+    ]);
+    assert_error(&output, 1, "rule \"never\"", "docs/rules.md");
 }
 
 #[test]

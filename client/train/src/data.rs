@@ -237,7 +237,12 @@ impl Dataset {
         Self::from_split(rows, order, test)
     }
 
-    fn from_split(
+    /// Images with a split of the caller's own: two lists of row indices.
+    ///
+    /// # Errors
+    /// [`DataError::NoLabel`], or [`DataError::Split`] for an index that does not exist
+    /// or is named twice.
+    pub fn from_split(
         rows: &[ImageRow],
         train: Vec<usize>,
         test: Vec<usize>,

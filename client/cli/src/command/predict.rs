@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use hasher_data::Recipe;
 use hasher_model::{Level, Mode, Model, Options, ZERO_BITS_MAX, ZERO_BITS_MIN};
-use hasher_train::data::{ImageRow, Labels, Part, digit_rows, digits};
+use hasher_rules::{Decision, Reason, RuleSet, Verdict};
+use hasher_train::data::{ImageRow, Labels, Part, digit_rows, digits, image_codes};
 use hasher_work::to_hex;
 use serde::Serialize;
 
@@ -17,13 +19,17 @@ use crate::error::{CliError, Exit};
 use crate::files::{self, Existing};
 use crate::inference::{self, ANCHOR_DEADLINE, Answer, AnswerReport};
 use crate::parse::{self, RequestNonce};
-use crate::{model_file, receipt_file};
+use crate::table::wrapped;
+use crate::{model_file, receipt_file, rule_file};
 
 /// Classify one image, with or without hash work behind the answer
 ///
 /// Shows the image, the answer and how sure the model is. In work mode the
 /// daemon's devices find one anchor a pass first: a proof that hashes were spent
 /// on this very question. The devices compute nothing of the network itself.
+///
+/// Rules then accept, flag or reject the answer; their thresholds were fixed on training
+/// images (docs/rules.md).
 ///
 /// The image is a row of the digits' test part (--index), or one row of 64 pixels
 /// (0 to 16) from a CSV file or standard input.
@@ -71,6 +77,9 @@ pub struct PredictArgs {
     /// Stop as soon as one class is 3 votes ahead
     #[arg(long)]
     early_stop: bool,
+    /// Rule file that judges the answer, or `digits` for the rules that ship
+    #[arg(long, value_name = "FILE", default_value = rule_file::DIGITS)]
+    rules: PathBuf,
 }
 
 /// Where the dither of an inference comes from.
@@ -92,9 +101,21 @@ struct Report {
     early_stop: bool,
     label: Option<u8>,
     answer: AnswerReport,
+    verdict: VerdictReport,
     receipt: Option<String>,
 }
 
+/// What the rules say.
+#[derive(Serialize)]
+struct VerdictReport {
+    /// `accept`, `flag` or `reject`.
+    decision: String,
+    /// Each failed rule with the value that was found.
+    reasons: Vec<String>,
+}
+
+/// Columns of a line for people.
+const LINE_COLUMNS: usize = 80;
 /// Longest text that standard input may hold: one row needs at most 500 bytes.
 const STDIN_BYTES_MAX: u64 = 64 * 1024;
 
@@ -115,6 +136,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
     if let Some(path) = &args.receipt {
         files::check_target(path, "receipt", existing)?;
     }
+    let rules = rule_file::load(&args.rules)?;
     let model = model_file::load(&args.model)?;
     let image = match image(args.index, args.csv.as_deref())? {
         Some(image) => image,
@@ -145,30 +167,79 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
     if let Some(path) = &args.receipt {
         receipt_file::write(path, &model, &request, &options, &answer.outcome, existing)?;
     }
-    tell(args, context, &model, &image, nonce, &answer)
+    let verdict = judge(&rules, &image, &answer);
+    let question = Question {
+        model: &model,
+        image: &image,
+        nonce,
+    };
+    tell(args, context, &question, &answer, &verdict)
+}
+
+/// What was asked.
+struct Question<'a> {
+    model: &'a Model,
+    image: &'a ImageRow,
+    nonce: [u8; 16],
+}
+
+fn judge(rules: &RuleSet, image: &ImageRow, answer: &Answer) -> Verdict {
+    let ensemble = &answer.outcome.ensemble;
+    let names = Recipe::Digits.classes();
+    let name = names.get(ensemble.prediction());
+    rules.judge(&hasher_rules::Answer {
+        confidence: ensemble.confidence(),
+        agreement: ensemble.agreement(),
+        margin: ensemble.margin(),
+        entropy_bits: ensemble.entropy_bits(),
+        inputs: rule_file::inputs(&Recipe::Digits, &image_codes(&image.pixels)),
+        ..hasher_rules::Answer::of(name.map_or("", String::as_str))
+    })
 }
 
 fn tell(
     args: &PredictArgs,
     context: &Context,
-    model: &Model,
-    image: &ImageRow,
-    nonce: [u8; 16],
+    question: &Question<'_>,
     answer: &Answer,
+    verdict: &Verdict,
 ) -> Result<Exit, CliError> {
     let output = &context.output;
+    let Question {
+        model,
+        image,
+        nonce,
+    } = question;
     output.report(&Report {
         schema: "hasher.predict/1",
         model_id: model.id().to_string(),
-        request_nonce: to_hex(&nonce),
+        request_nonce: to_hex(nonce),
         level: args.level,
         early_stop: args.early_stop,
         label: image.label,
         answer: answer.report(),
+        verdict: VerdictReport {
+            decision: verdict.decision.to_string(),
+            reasons: verdict.reasons.iter().map(Reason::to_string).collect(),
+        },
         receipt: args.receipt.as_ref().map(|path| path.display().to_string()),
     })?;
     for line in answer.text(image, output.style) {
         output.line(line)?;
+    }
+    let decision = verdict.decision.to_string();
+    output.line(format!(
+        "verdict     {} by the rules of {}",
+        match verdict.decision {
+            Decision::Accept => output.style.good(&decision),
+            Decision::Flag | Decision::Reject => output.style.bad(&decision),
+        },
+        args.rules.display()
+    ))?;
+    for reason in &verdict.reasons {
+        for line in wrapped(&format!("            {reason}"), LINE_COLUMNS) {
+            output.line(line)?;
+        }
     }
     if let Some(path) = &args.receipt {
         output.line(format!("receipt     {}", path.display()))?;

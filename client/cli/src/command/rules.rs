@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hasher_data::Recipe;
 use hasher_rules::{Answer, Decision, Reason, RuleSet};
-use hasher_train::data::{Dataset, Part};
+use hasher_train::data::Part;
 use hasher_train::{EvalOptions, Judgement, evaluate};
 use serde::Serialize;
 
@@ -16,7 +15,7 @@ use crate::evaluation::percent;
 use crate::examples::ExampleArgs;
 use crate::table::{Align, grouped, lines};
 use crate::training::failed;
-use crate::{card, files, model_file, parse, progress, threads};
+use crate::{card, model_file, parse, progress, rule_file, threads};
 
 /// Check rules for contradictions, and judge a model's answers by them
 ///
@@ -29,10 +28,10 @@ use crate::{card, files, model_file, parse, progress, threads};
 #[command(after_long_help = "\
 Examples:
   hasher rules rules.toml
-  hasher rules rules.toml --model digits.hsh
+  hasher rules digits --model digits.hsh
   hasher rules rules.toml --model digits.hsh --index 7 --fact even")]
 pub struct RulesArgs {
-    /// Rule file
+    /// Rule file, or `digits` for the rules that ship
     #[arg(value_name = "FILE")]
     rules: PathBuf,
     /// Model file whose answers are judged
@@ -94,7 +93,7 @@ struct One {
 /// # Errors
 /// Rules that cannot be read or contradict one another.
 pub fn run(args: &RulesArgs, context: &Context) -> Result<Exit, CliError> {
-    let rules = load(&args.rules)?;
+    let rules = rule_file::load(&args.rules)?;
     let judged = match &args.model {
         Some(model) => Some(judge(args, model, &rules, context)?),
         None => None,
@@ -109,17 +108,6 @@ pub fn run(args: &RulesArgs, context: &Context) -> Result<Exit, CliError> {
         context.output.line(line)?;
     }
     Ok(Exit::Done)
-}
-
-/// Reads and checks a rule file.
-fn load(path: &Path) -> Result<RuleSet, CliError> {
-    let bytes = files::read(path, "rule file", "check the name")?;
-    let wrong = |reason: &str| {
-        CliError::failed(format!("cannot use rule file {}: {reason}", path.display()))
-            .hint("see `hasher rules --help` and docs/rules.md for how rules are written")
-    };
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text (UTF-8)"))?;
-    RuleSet::parse(text).map_err(|error| wrong(&error.to_string()))
 }
 
 fn judge(
@@ -187,7 +175,8 @@ fn judge(
     };
     let facts: BTreeSet<String> = args.fact.iter().cloned().collect();
     for (at, judgement) in evaluation.judgements.iter().enumerate() {
-        let inputs = inputs(&loaded.recipe, &loaded.data, test[first + at]);
+        let codes = loaded.data.codes(test[first + at]);
+        let inputs = rule_file::inputs(&loaded.recipe, codes);
         let answer = answer(judgement, &names, inputs, facts.clone());
         let verdict = rules.judge(&answer);
         let share = match verdict.decision {
@@ -236,24 +225,6 @@ fn answer(
         facts,
         ..Answer::of(&name(names, judgement.prediction))
     }
-}
-
-/// Named values of an example, from its codes.
-fn inputs(recipe: &Recipe, data: &Dataset, example: usize) -> BTreeMap<String, f64> {
-    let codes = data.codes(example);
-    if let Recipe::Table { columns, .. } = recipe {
-        let pairs = columns.iter().zip(codes);
-        let value = |(column, code): (&hasher_data::Column, &u8)| {
-            let share = f64::from(*code) / 255.0;
-            (
-                column.name.clone(),
-                column.low + share * (column.high - column.low),
-            )
-        };
-        return pairs.map(value).collect();
-    }
-    let sum: f64 = codes.iter().map(|code| f64::from(*code)).sum();
-    [("mean".to_owned(), sum / codes.len().max(1) as f64)].into()
 }
 
 fn text(report: &Report) -> Vec<String> {
