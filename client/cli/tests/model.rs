@@ -336,6 +336,10 @@ fn costs_are_told_by_level() {
     // 21 · 2^32 hashes at the nominal 440 GH/s.
     let seconds = value["levels"][1]["seconds"][0].as_f64().unwrap();
     assert!((seconds - 0.205).abs() < 0.001, "{seconds}");
+    // A board reports nothing below 32 zero bits, so easier anchors take it as long.
+    let easier = json(&[&arguments[..], &["--zero-bits", "16"]].concat());
+    assert_eq!(easier["levels"][1]["seconds"][0], seconds);
+    assert_eq!(easier["levels"][1]["expected_hashes"], 21.0 * 65_536.0);
     // 91 digests of dither a pass and 21 anchors.
     assert_eq!(value["levels"][1]["verification_digests"], 21 * 91 + 21);
 }

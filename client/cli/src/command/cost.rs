@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use hasher_model::{DirectAnchors, Level, Mode, Model, Options, Request, Task, predict};
+use hasher_model::{
+    DirectAnchors, Level, Mode, Model, Options, Request, Task, ZERO_BITS_MAX, predict,
+};
 use serde::Serialize;
 
 use super::Context;
@@ -64,17 +66,18 @@ struct Device {
     /// Double hashes a second: of the last minute if it worked, else nominal.
     hash_rate_hps: f64,
     is_measured: bool,
+    /// Leading zero bits below which it reports nothing: easier anchors cost it as much.
+    filter_zero_bits: u32,
 }
 
 #[derive(Serialize)]
 struct Row {
     level: u8,
     anchors: usize,
-    /// Double hashes on average.
+    /// Double hashes on average, as the anchors show.
     expected_hashes: f64,
-    /// Whole nonce ranges on average.
-    expected_works: f64,
-    /// Seconds on average, by device as listed.
+    /// Works (whole nonce ranges) and seconds on average, by device as listed.
+    works: Vec<f64>,
     seconds: Vec<f64>,
     /// Double digests that a verifier computes: anchors and dither.
     verification_digests: u64,
@@ -100,13 +103,15 @@ pub fn run(args: &CostArgs, context: &Context) -> Result<Exit, CliError> {
             early_stop: false,
         };
         let anchors = anchors_max(&model, &options);
-        let hashes = anchors as f64 * f64::from(args.zero_bits).exp2();
+        let hashes = |zero_bits: u32| anchors as f64 * f64::from(zero_bits).exp2();
+        let bits = |device: &Device| args.zero_bits.max(device.filter_zero_bits);
+        let seconds = |device: &Device| hashes(bits(device)) / device.hash_rate_hps;
         Row {
             level: level.number(),
             anchors,
-            expected_hashes: hashes,
-            expected_works: works(anchors, args.zero_bits),
-            seconds: devices.iter().map(|d| hashes / d.hash_rate_hps).collect(),
+            expected_hashes: hashes(args.zero_bits),
+            works: devices.iter().map(|d| works(anchors, bits(d))).collect(),
+            seconds: devices.iter().map(seconds).collect(),
             verification_digests: anchors as u64 + dither,
         }
     };
@@ -166,10 +171,11 @@ fn devices(context: &Context) -> Vec<Device> {
         .output
         .note("no device whose rate is known is attached: the nominal rate of an S3 is taken");
     vec![Device {
-        id: "S3 (nominal)".to_owned(),
+        id: "Antminer S3".to_owned(),
         kind: "none",
         hash_rate_hps: S3_HPS,
         is_measured: false,
+        filter_zero_bits: ZERO_BITS_MAX,
     }]
 }
 
@@ -186,6 +192,7 @@ fn device(report: &hasher_wire::DeviceReport) -> Option<Device> {
         kind: report.kind.as_str(),
         hash_rate_hps: rate,
         is_measured,
+        filter_zero_bits: report.filter_zero_bits,
     })
 }
 
@@ -201,9 +208,10 @@ fn text(report: &Report) -> Vec<String> {
     ];
     for device in &report.devices {
         text.push(format!(
-            "device   {} at {}, {}",
+            "device   {} at {}, reports from {} zero bits, {}",
             device.id,
             metric(device.hash_rate_hps, "H/s"),
+            device.filter_zero_bits,
             if device.is_measured {
                 "measured over the last minute"
             } else {
@@ -215,10 +223,10 @@ fn text(report: &Report) -> Vec<String> {
     let mut columns = vec![
         ("level", Align::Left),
         ("anchors", Align::Right),
-        ("works", Align::Right),
         ("hashes", Align::Right),
     ];
     for device in &report.devices {
+        columns.push(("works", Align::Right));
         columns.push((device.id.as_str(), Align::Right));
     }
     columns.push(("digests to verify", Align::Right));
@@ -230,10 +238,11 @@ fn text(report: &Report) -> Vec<String> {
             let mut cells = vec![
                 name[usize::from(row.level)].to_owned(),
                 row.anchors.to_string(),
-                format!("{:.1}", row.expected_works),
                 metric(row.expected_hashes, ""),
             ];
-            cells.extend(row.seconds.iter().map(|s| seconds(*s)));
+            for (works, time) in row.works.iter().zip(&row.seconds) {
+                cells.extend([format!("{works:.1}"), seconds(*time)]);
+            }
             cells.push(grouped(row.verification_digests));
             cells
         })
