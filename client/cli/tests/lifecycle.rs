@@ -211,7 +211,7 @@ fn the_benchmark_prints_a_table_and_draws_it() {
         "model",
         "--quick",
         "--only",
-        "frozen",
+        "digits hb32, frozen",
         "--markdown",
         path(&table),
         "--svg",

@@ -61,7 +61,7 @@ struct ModelArgs {
     /// Wider models, longer training, Fashion-MNIST: hours
     #[arg(long)]
     long: bool,
-    /// Only rows whose name contains this text
+    /// Only rows whose task and name contain this text, such as `digits hb32`
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Initialisations of each row [default: 3; 1 with --quick]
@@ -146,7 +146,7 @@ fn model(args: &ModelArgs, context: &Context) -> Result<Exit, CliError> {
         let is_wanted = args
             .only
             .as_ref()
-            .is_none_or(|text| entry.name.contains(text.as_str()));
+            .is_none_or(|text| entry.title().contains(text.as_str()));
         if !is_wanted {
             continue;
         }

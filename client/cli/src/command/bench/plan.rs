@@ -25,6 +25,11 @@ pub const EXPECTED_ORDER: [(&str, &str); 4] = [
 ];
 
 impl Entry {
+    /// Task and name, as the table has them side by side.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.task.name(), self.name)
+    }
+
     /// Whether the row is measured with the exact integer model.
     pub fn is_exact(&self) -> bool {
         self.config.weights == Weights::Seeds && self.config.activation == Activation::Hash
