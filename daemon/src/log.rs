@@ -18,6 +18,17 @@ use self::journal::Journal;
 #[derive(Debug, Clone)]
 pub struct LogFilter(reload::Handle<Targets, Registry>);
 
+/// Reads a filter such as `info,hasher_driver=debug`; none if it is not one.
+pub(crate) fn targets(filter: &str) -> Option<Targets> {
+    let parts: Vec<_> = filter.split(',').map(str::trim).collect();
+    // The library takes an empty level for the lowest one.
+    let has_empty = |part: &&str| part.split('=').any(|side| side.trim().is_empty());
+    if parts.iter().any(has_empty) {
+        return None;
+    }
+    parts.join(",").parse().ok()
+}
+
 impl LogFilter {
     /// Of no log at all.
     #[cfg(test)]
@@ -29,7 +40,7 @@ impl LogFilter {
     /// Logs what passes this filter from now on. One that cannot be read changes nothing;
     /// the configuration has checked it.
     pub fn set(&self, filter: &str) {
-        if let Ok(filter) = filter.parse::<Targets>() {
+        if let Some(filter) = targets(filter) {
             let _ = self.0.reload(filter);
         }
     }
@@ -40,7 +51,7 @@ impl LogFilter {
 /// It goes to the journal if standard error does, and else to standard error.
 pub fn start(filter: &str) -> LogFilter {
     let info = || Targets::new().with_default(LevelFilter::INFO);
-    let filter = filter.parse().unwrap_or_else(|_| info());
+    let filter = targets(filter).unwrap_or_else(info);
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     match Journal::of_standard_error() {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hasher_driver::host::HeatLimits;
 use hasher_driver::{Clock, DeviceSpec, DriverError, Model, UsbSpec};
-use tracing_subscriber::filter::Targets;
 
 use super::LOG_VARIABLE;
 use super::accounts::Accounts;
@@ -207,7 +206,7 @@ impl Builder<'_> {
                     LEVELS.join(", ")
                 ),
             );
-        } else if filter.parse::<Targets>().is_err() {
+        } else if crate::log::targets(&filter).is_none() {
             let example = "info,hasher_driver=debug";
             self.problem(
                 &key,
