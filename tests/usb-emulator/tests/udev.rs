@@ -31,7 +31,9 @@ async fn until(monitor: &mut UdevMonitor, wanted: &UdevEvent) {
     let seen = async {
         loop {
             let event = poll_fn(|cx| monitor.poll_event(cx)).await;
-            if event.expect("the monitor works") == *wanted {
+            let event = event.expect("the monitor works");
+            println!("{event:?}");
+            if event == *wanted {
                 return;
             }
         }
