@@ -38,8 +38,8 @@ pub enum BusChange {
     Arrived(Board),
     /// The board at this port is not there any more.
     Left(DeviceId),
-    /// Whoever held the board at this port has let go of it. Told with feature `udev`
-    /// only; without it, trying each second finds out.
+    /// A driver of the kernel has let go of the board at this port. Told with feature
+    /// `udev` only. Of other programs nobody is told: trying each second finds out.
     Released(DeviceId),
 }
 

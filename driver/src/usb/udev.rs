@@ -1,8 +1,9 @@
 //! The bus as libudev tells it: events with drivers coming and going, and properties.
 //!
-//! Owns the monitor. It hears more than the program's own watch: when a driver or another
-//! program lets go of a board's interface, so that nobody has to try each second. Built
-//! with feature `udev`; [`UsbWatch`](super::UsbWatch) then listens here. It never changes a device.
+//! Owns the monitor. It hears more than the program's own watch: when a driver of the
+//! kernel takes a board's interface or lets go of it. A program that holds the interface
+//! through usbfs is not told of, neither when it comes nor when it goes: the kernel
+//! suppresses those events (`drivers/usb/core/devio.c`). Built with feature `udev`; [`UsbWatch`](super::UsbWatch) then listens here. It never changes a device.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,9 +30,9 @@ pub struct UdevEvent {
 pub enum UdevAction {
     /// A device came, left or changed.
     Device,
-    /// A driver, or a program through usbfs, took an interface.
+    /// A driver of the kernel took an interface.
     Bind,
-    /// A driver or a program let go of an interface.
+    /// A driver of the kernel let go of an interface.
     Unbind,
 }
 

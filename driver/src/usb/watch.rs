@@ -39,7 +39,7 @@ const EVENTS_PER_LOOK: usize = 64;
 enum News {
     /// Something came, left or changed: look at the bus.
     Look,
-    /// Somebody let go of the device at this port.
+    /// A driver let go of the device at this port.
     #[cfg_attr(not(feature = "udev"), expect(dead_code, reason = "only udev tells"))]
     Released(DeviceId),
 }
