@@ -75,8 +75,12 @@ impl Tensors {
     /// The bytes of a safetensors file of 32-bit numbers.
     ///
     /// # Errors
-    /// When a shape does not fit its values.
+    /// When a shape does not fit its values, and when there is no array: the format's
+    /// library writes such a file so that nobody can read it.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        if self.tensors.is_empty() {
+            return Err("there is no array to write".to_owned());
+        }
         let data: Vec<Vec<u8>> = self
             .tensors
             .iter()
@@ -120,6 +124,7 @@ mod tests {
                 .unwrap_err()
                 .contains("not a usable")
         );
+        assert!(Tensors::default().to_bytes().is_err());
         let mut wrong = tensors;
         wrong.tensors[0].shape = vec![3];
         assert!(wrong.to_bytes().unwrap_err().contains("tensor \"a\""));
