@@ -8,7 +8,7 @@
 mod common;
 mod fake_daemon;
 
-use common::{hasher, path, text};
+use common::{Trained, hasher, path, text};
 use fake_daemon::{FakeDaemon, Script};
 use hasher_wire::{DeviceState, EventBody};
 
@@ -61,6 +61,18 @@ fn check(name: &str, arguments: &[&str], daemon: Option<&FakeDaemon>) {
     insta::assert_snapshot!(name, run(arguments, daemon));
     let json = run(&[&["--json"], arguments].concat(), daemon);
     insta::assert_snapshot!(format!("{name}_json"), json);
+}
+
+/// Checks text and JSON of a command about files in a folder.
+fn check_files(name: &str, arguments: &[&str], folder: &str) {
+    let told = run(arguments, None).replace(folder, "[DIR]");
+    insta::assert_snapshot!(name, told);
+    let json = run(&[&["--json"], arguments].concat(), None).replace(folder, "[DIR]");
+    let json: Vec<&str> = json
+        .lines()
+        .filter(|line| !line.contains("\"seconds\":"))
+        .collect();
+    insta::assert_snapshot!(format!("{name}_json"), json.join("\n"));
 }
 
 /// Every command and its own commands, as words of the command line.
@@ -252,4 +264,72 @@ fn wrong_usage() {
 #[test]
 fn digests_of_this_cpu() {
     check("digest", &["digest", "--local", "--text", "abc"], None);
+}
+
+/// The model is the same, byte for byte, on every machine, and so is what is told of it.
+/// Left out is what tells how long something took.
+#[test]
+fn what_becomes_of_a_model() {
+    let trained = Trained::new();
+    let folder = path(trained.directory.path()).to_owned();
+    let model = path(&trained.model).to_owned();
+    let other = path(&trained.file("other.hsh")).to_owned();
+    let data = path(&trained.data).to_owned();
+    assert!(
+        trained
+            .train(other.as_ref(), &["--rng-seed", "2"])
+            .status
+            .success()
+    );
+    let rules = trained.write(
+        "rules.toml",
+        "[[rule]]\nname = \"sure\"\nrequire = [\"confidence >= 0.5\"]\notherwise = \"flag\"\n",
+    );
+    let against = trained.write(
+        "against.toml",
+        "[[rule]]\nname = \"all\"\nrequire = [\"confidence >= 0.9\", \"confidence < 0.2\"]\n",
+    );
+    let receipt = path(&trained.file("answer.hrc")).to_owned();
+    let tensors = path(&trained.file("weights.safetensors")).to_owned();
+    let new = path(&trained.file("new.hsh")).to_owned();
+    let shelf = path(&trained.file("models")).to_owned();
+    let check = |name: &str, arguments: &[&str]| check_files(name, arguments, &folder);
+    check("inspect", &["inspect", "--model", &model]);
+    check(
+        "inspect_proof",
+        &["inspect", "--model", &model, "--proof", "17"],
+    );
+    check("diff_same", &["diff", &model, &model]);
+    check("diff_other", &["diff", &model, &other]);
+    check("rules", &["rules", &rules]);
+    check(
+        "rules_judge",
+        &["rules", &rules, "--model", &model, "--index", "0"],
+    );
+    check("rules_contradiction", &["rules", &against]);
+    let nonce = ["--nonce", "000102030405060708090a0b0c0d0e0f"];
+    let predict = [&["predict", "--model", &model, "--index", "3"][..], &nonce].concat();
+    check("predict", &predict);
+    let kept = run(&[&predict[..], &["--receipt", &receipt]].concat(), None);
+    assert!(kept.contains("[exit 0]"), "{kept}");
+    check("verify", &["verify", &receipt, "--model", &model]);
+    check("export", &["export", "--model", &model, "--out", &tensors]);
+    check("models_none", &["models", "--dir", &shelf, "list"]);
+    check(
+        "train_no_file",
+        &[
+            "train",
+            "--task",
+            "table",
+            "--data",
+            "nothing.csv",
+            "--out",
+            &new,
+        ],
+    );
+    check(
+        "train_bad_rows",
+        &["train", "--data", &rules, "--out", &new],
+    );
+    check("eval_no_model", &["eval", "--model", &data]);
 }
