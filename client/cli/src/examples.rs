@@ -157,8 +157,6 @@ impl ExampleArgs {
 
 fn wrong(error: &DataError) -> CliError {
     let failure = CliError::failed(format!("cannot use {error}"));
-    match &error.hint {
-        Some(hint) => failure.hint(hint.clone()),
-        None => failure,
-    }
+    let general = "see `hasher train --help` for what the data of a task looks like";
+    failure.hint(error.hint.clone().unwrap_or_else(|| general.to_owned()))
 }
