@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::plot::escape;
+
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
 /// Left, top, right and bottom edge of the plotted area.
@@ -187,12 +189,6 @@ fn number(value: f64) -> String {
 
 fn put(svg: &mut String, text: std::fmt::Arguments<'_>) {
     svg.write_fmt(text).expect("a String takes every text");
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -185,7 +185,8 @@ fn nice_step(wanted: f64) -> f64 {
         .unwrap_or(last)
 }
 
-fn escape(text: &str) -> String {
+/// A text as the content of an SVG element.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
