@@ -137,7 +137,7 @@ impl Devices {
 
     /// Zero bits that these devices find at their own pace: what a board filters
     /// by, or what a CPU finds quickly.
-    pub fn natural_zero_bits(&self) -> u32 {
+    fn natural_zero_bits(&self) -> u32 {
         let filters = self.0.iter().map(|device| device.filter_zero_bits);
         match filters.max() {
             None | Some(0) => CPU_ZERO_BITS,
@@ -145,12 +145,22 @@ impl Devices {
         }
     }
 
+    /// The zero bits to search for: those asked for, or natural ones.
+    ///
+    /// # Errors
+    /// As [`Self::check_zero_bits`].
+    pub fn zero_bits(&self, asked: Option<u32>) -> Result<u32, CliError> {
+        let zero_bits = asked.unwrap_or_else(|| self.natural_zero_bits());
+        self.check_zero_bits(zero_bits)?;
+        Ok(zero_bits)
+    }
+
     /// Refuses anchors that nothing but simulated boards would have to find, for
     /// longer than anybody waits.
     ///
     /// # Errors
     /// Wrong usage, with what can be asked for.
-    pub fn check_zero_bits(&self, zero_bits: u32) -> Result<(), CliError> {
+    fn check_zero_bits(&self, zero_bits: u32) -> Result<(), CliError> {
         let is_simulated = |device: &DeviceReport| device.kind == DeviceKind::Simulated;
         if zero_bits <= SIM_ZERO_BITS_MAX || !self.0.iter().all(is_simulated) {
             return Ok(());

@@ -25,6 +25,13 @@ pub enum Existing {
     Replace,
 }
 
+impl Existing {
+    /// What `--force` says.
+    pub const fn when_forced(force: bool) -> Self {
+        if force { Self::Replace } else { Self::Keep }
+    }
+}
+
 /// Reads a whole file; `what` names its meaning, such as `model file`.
 ///
 /// # Errors

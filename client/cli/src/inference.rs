@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use hasher_client::{RemoteEngine, blocking};
 use hasher_model::{
     DirectAnchors, Mode, Model, Options, Outcome, PredictError, Request, ZERO_BITS_MAX, predict,
@@ -27,6 +28,29 @@ pub const ANCHOR_DEADLINE: Duration = Duration::from_secs(600);
 /// Pixels in a row of an image.
 const IMAGE_WIDTH: usize = 8;
 const _: () = assert!(IMAGE_PIXELS == IMAGE_WIDTH * IMAGE_WIDTH);
+
+/// Where the dither of an inference comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeName {
+    /// Plain hashes; needs no daemon
+    Direct,
+    /// Hashes that the daemon's devices worked for
+    Work,
+}
+
+impl ModeName {
+    /// Refuses zero bits where nobody works for them.
+    ///
+    /// # Errors
+    /// Wrong usage.
+    pub fn check_zero_bits(self, zero_bits: Option<u32>) -> Result<(), CliError> {
+        match (self, zero_bits) {
+            (Self::Direct, Some(_)) => Err(CliError::usage("--zero-bits is for --mode work only")
+                .hint("add `--mode work`, or leave --zero-bits out")),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// A finished inference and what it cost.
 #[derive(Debug)]

@@ -167,11 +167,7 @@ impl Receipt {
         bytes.extend((self.request.input().len() as u32).to_le_bytes());
         bytes.extend(self.request.input());
         bytes.extend((self.logits.len() as u16).to_le_bytes());
-        bytes.extend((self.anchors.len() as u32).to_le_bytes());
-        for anchor in &self.anchors {
-            bytes.extend(anchor.attempt.to_le_bytes());
-            bytes.extend(anchor.nonce.0.to_le_bytes());
-        }
+        write_anchors(&mut bytes, &self.anchors);
         bytes.extend((self.mean_p_q16.len() as u16).to_le_bytes());
         bytes.extend(self.logits.iter().flatten().flat_map(|l| l.to_le_bytes()));
         bytes.extend(self.mean_p_q16.iter().flat_map(|p| p.to_le_bytes()));
@@ -205,8 +201,7 @@ impl Receipt {
         let input_length = reader.u32("input")? as usize;
         let input = reader.take("input", input_length)?;
         let passes = reader.u16("passes")?;
-        let anchor_count = reader.u32("anchors")? as usize;
-        let anchors = reader.take("anchors", anchor_count.saturating_mul(8))?;
+        let anchors = reader.anchors()?;
         let classes = usize::from(reader.u16("outputs")?);
         let logits = reader.take("logits", usize::from(passes) * classes * 4)?;
         let mean_p = reader.take("mean probabilities", classes * 4)?;
@@ -230,22 +225,14 @@ impl Receipt {
         if !(1..=WIDTH_MAX).contains(&classes) {
             return Err(wrong("number of classes", classes as u64, "1 to 4096"));
         }
-        check_anchor_count(level, passes, anchor_count)?;
+        check_anchor_count(level, passes, anchors.len())?;
         Ok(Self {
             model,
             request: Request::new(nonce, input.to_vec()),
             level,
             worked: flag("mode", mode)?,
             settled: flag("early-stop flag", settled)?,
-            anchors: anchors
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|[a, b, c, d, e, f, g, h]| Solution {
-                    attempt: u32::from_le_bytes([*a, *b, *c, *d]),
-                    nonce: Nonce(u32::from_le_bytes([*e, *f, *g, *h])),
-                })
-                .collect(),
+            anchors: anchors.iter().map(solution).collect(),
             logits: logits
                 .chunks_exact(classes * 4)
                 .map(|row| words(row).map(u32::cast_signed).collect())
@@ -274,6 +261,21 @@ fn check_anchor_count(level: Level, passes: u16, count: usize) -> Result<(), Rec
         Ok(())
     } else {
         Err(wrong("number of anchors", count as u64, rule))
+    }
+}
+
+fn write_anchors(bytes: &mut Vec<u8>, anchors: &[Solution]) {
+    bytes.extend((anchors.len() as u32).to_le_bytes());
+    for anchor in anchors {
+        bytes.extend(anchor.attempt.to_le_bytes());
+        bytes.extend(anchor.nonce.0.to_le_bytes());
+    }
+}
+
+fn solution([a, b, c, d, nonce @ ..]: &[u8; 8]) -> Solution {
+    Solution {
+        attempt: u32::from_le_bytes([*a, *b, *c, *d]),
+        nonce: Nonce(u32::from_le_bytes(*nonce)),
     }
 }
 
@@ -314,6 +316,13 @@ impl<'a> Reader<'a> {
             .ok_or(ReceiptError::Truncated(field))?;
         self.0 = rest;
         Ok(*taken)
+    }
+
+    /// What [`write_anchors`] wrote, each anchor for [`solution`].
+    fn anchors(&mut self) -> Result<&'a [[u8; 8]], ReceiptError> {
+        let count = self.u32("anchors")? as usize;
+        let bytes = self.take("anchors", count.saturating_mul(8))?;
+        Ok(bytes.as_chunks().0)
     }
 
     fn u16(&mut self, field: &'static str) -> Result<u16, ReceiptError> {

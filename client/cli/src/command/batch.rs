@@ -14,7 +14,6 @@ use hasher_work::to_hex;
 use serde::Serialize;
 
 use super::Context;
-use super::predict::ModeName;
 use crate::anchors::{Account, DeviceAnchors};
 use crate::computed_by::{Computer, who};
 use crate::daemon::{self, Devices};
@@ -23,7 +22,7 @@ use crate::demands::Demands;
 use crate::error::{CliError, Exit, chain};
 use crate::evaluation::percent;
 use crate::files::{self, Existing};
-use crate::inference::{ANCHOR_DEADLINE, expected_hashes, lowered};
+use crate::inference::{ANCHOR_DEADLINE, ModeName, expected_hashes, lowered};
 use crate::parse::{self, RequestNonce};
 use crate::table::{grouped, hashes_in_words, seconds};
 use crate::{model_file, progress};
@@ -119,15 +118,8 @@ impl AnswerLine {
 /// # Errors
 /// Bad model, images or daemon; wrong usage.
 pub fn run(args: &BatchArgs, context: &Context) -> Result<Exit, CliError> {
-    if args.zero_bits.is_some() && args.mode == ModeName::Direct {
-        return Err(CliError::usage("--zero-bits is for --mode work only")
-            .hint("add `--mode work`, or leave --zero-bits out"));
-    }
-    let existing = if args.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    args.mode.check_zero_bits(args.zero_bits)?;
+    let existing = Existing::when_forced(args.force);
     if let Some(path) = &args.receipt {
         files::check_target(path, "receipt", existing)?;
     }
@@ -217,10 +209,7 @@ fn by_work(
 ) -> Result<(Vec<Outcome>, Account), CliError> {
     let client = daemon::connect(context.socket.as_deref(), Some(ANCHOR_DEADLINE))?;
     let devices = Devices::wait(&client)?;
-    let zero_bits = args
-        .zero_bits
-        .unwrap_or_else(|| devices.natural_zero_bits());
-    devices.check_zero_bits(zero_bits)?;
+    let zero_bits = devices.zero_bits(args.zero_bits)?;
     options.mode = Mode::Work { zero_bits };
     let anchors = match options.level {
         Level::Request => 1,

@@ -50,11 +50,7 @@ struct Report {
 /// # Errors
 /// A model that cannot be read, or a place that cannot be written.
 pub fn run(args: &ExportArgs, context: &Context) -> Result<Exit, CliError> {
-    let existing = if args.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    let existing = Existing::when_forced(args.force);
     let model = model_file::load(&args.model)?;
     let tensors = tensors(&model)?;
     let is_tensors = args.out.extension().is_some_and(|e| e == "safetensors");

@@ -69,11 +69,7 @@ struct MatrixReport {
 /// # Errors
 /// Missing or misshapen arrays, values that are no numbers.
 pub fn run(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
-    let existing = if args.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    let existing = Existing::when_forced(args.force);
     files::check_target(&args.out, "model file", existing)?;
     let bytes = files::read(&args.weights, "safetensors file", "check the name")?;
     let wrong = |reason: String| {

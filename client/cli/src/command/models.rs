@@ -149,11 +149,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn add_model(folder: &Path, args: &AddArgs, context: &Context) -> Result<Exit, CliError> {
-    let existing = if args.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    let existing = Existing::when_forced(args.force);
     let model = model_file::load(&args.model)?;
     let card = card::find(&args.model, &model)?;
     fs::create_dir_all(folder)

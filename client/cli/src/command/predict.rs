@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hasher_data::Recipe;
 use hasher_model::{Level, Mode, Model, Options, ZERO_BITS_MAX, ZERO_BITS_MIN};
 use hasher_rules::{Decision, Reason, RuleSet, Verdict};
@@ -17,7 +17,7 @@ use crate::daemon::{self, Devices};
 use crate::data::{ROW_HINT, read_rows, rows_of};
 use crate::error::{CliError, Exit};
 use crate::files::{self, Existing};
-use crate::inference::{self, ANCHOR_DEADLINE, Answer, AnswerReport};
+use crate::inference::{self, ANCHOR_DEADLINE, Answer, AnswerReport, ModeName};
 use crate::parse::{self, RequestNonce};
 use crate::table::wrapped;
 use crate::{model_file, receipt_file, rule_file};
@@ -82,15 +82,6 @@ pub struct PredictArgs {
     rules: PathBuf,
 }
 
-/// Where the dither of an inference comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ModeName {
-    /// Plain hashes; needs no daemon
-    Direct,
-    /// Hashes that the daemon's devices worked for
-    Work,
-}
-
 /// The JSON answer.
 #[derive(Serialize)]
 struct Report {
@@ -124,15 +115,8 @@ const STDIN_BYTES_MAX: u64 = 64 * 1024;
 /// # Errors
 /// Bad model, image or daemon; wrong usage.
 pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
-    if args.zero_bits.is_some() && args.mode == ModeName::Direct {
-        return Err(CliError::usage("--zero-bits is for --mode work only")
-            .hint("add `--mode work`, or leave --zero-bits out"));
-    }
-    let existing = if args.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    args.mode.check_zero_bits(args.zero_bits)?;
+    let existing = Existing::when_forced(args.force);
     if let Some(path) = &args.receipt {
         files::check_target(path, "receipt", existing)?;
     }
@@ -155,10 +139,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Exit, CliError> {
         ModeName::Work => {
             let client = daemon::connect(context.socket.as_deref(), Some(ANCHOR_DEADLINE))?;
             let devices = Devices::wait(&client)?;
-            let zero_bits = args
-                .zero_bits
-                .unwrap_or_else(|| devices.natural_zero_bits());
-            devices.check_zero_bits(zero_bits)?;
+            let zero_bits = devices.zero_bits(args.zero_bits)?;
             options.mode = Mode::Work { zero_bits };
             let pace = devices.pace();
             inference::by_work(&model, &request, options, client, pace, &context.output)?

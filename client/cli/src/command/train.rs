@@ -97,11 +97,7 @@ pub struct TrainArgs {
 /// # Errors
 /// Bad data or files; [`Exit::Interrupted`] after Ctrl-C.
 pub fn run(args: &TrainArgs, context: &Context) -> Result<Exit, CliError> {
-    let existing = if args.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    let existing = Existing::when_forced(args.force);
     if let Some(out) = &args.out {
         files::check_target(out, "model file", existing)?;
     }

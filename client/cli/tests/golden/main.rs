@@ -8,6 +8,8 @@
 mod common;
 mod fake_daemon;
 
+use std::path::Path;
+
 use common::{Trained, hasher, path, text};
 use fake_daemon::{FakeDaemon, Script};
 use hasher_wire::{DeviceState, EventBody};
@@ -15,7 +17,13 @@ use hasher_wire::{DeviceState, EventBody};
 /// What a run said on both streams and how it ended, without what changes from run to
 /// run: the socket's folder, the version, the time.
 fn run(arguments: &[&str], daemon: Option<&FakeDaemon>) -> String {
+    run_in(Path::new("."), arguments, daemon)
+}
+
+/// The same in a folder.
+fn run_in(folder: &Path, arguments: &[&str], daemon: Option<&FakeDaemon>) -> String {
     let mut command = hasher();
+    command.current_dir(folder);
     let mut secret = String::from("/nonexistent");
     if let Some(daemon) = daemon {
         secret = path(daemon.directory()).to_owned();
@@ -63,16 +71,29 @@ fn check(name: &str, arguments: &[&str], daemon: Option<&FakeDaemon>) {
     insta::assert_snapshot!(format!("{name}_json"), json);
 }
 
-/// Checks text and JSON of a command about files in a folder.
-fn check_files(name: &str, arguments: &[&str], folder: &str) {
-    let told = run(arguments, None).replace(folder, "[DIR]");
-    insta::assert_snapshot!(name, told);
-    let json = run(&[&["--json"], arguments].concat(), None).replace(folder, "[DIR]");
-    let json: Vec<&str> = json
-        .lines()
-        .filter(|line| !line.contains("\"seconds\":"))
-        .collect();
-    insta::assert_snapshot!(format!("{name}_json"), json.join("\n"));
+/// What differs from run to run and from machine to machine: how long it took, and on
+/// what.
+const MEASURED: [(&str, &str); 4] = [
+    (r"\d+(\.\d+)? (ms|s|min)\b", "[TIME]"),
+    (
+        r#""([a-z_]*seconds|machine)": ("[^\n"]+"|[0-9.e-]+)"#,
+        r#""$1": "[MEASURED]""#,
+    ),
+    (r" on \d+ × [^\n]+ build\.", " on [MACHINE]."),
+    (
+        r"\| \d+\.\d \| \d+ \| (\d+) \|\n",
+        "| [TIME] | [TIME] | $1 |\n",
+    ),
+];
+
+/// Checks text and JSON of a command about files in a folder, in that folder.
+fn check_files(name: &str, arguments: &[&str], folder: &Path) {
+    insta::with_settings!({filters => MEASURED.to_vec()}, {
+        let told = |arguments: &[&str]| run_in(folder, arguments, None);
+        insta::assert_snapshot!(name, told(arguments));
+        let json = told(&[&["--json"], arguments].concat());
+        insta::assert_snapshot!(format!("{name}_json"), json);
+    });
 }
 
 /// Every command and its own commands, as words of the command line.
@@ -271,65 +292,106 @@ fn digests_of_this_cpu() {
 #[test]
 fn what_becomes_of_a_model() {
     let trained = Trained::new();
-    let folder = path(trained.directory.path()).to_owned();
-    let model = path(&trained.model).to_owned();
-    let other = path(&trained.file("other.hsh")).to_owned();
-    let data = path(&trained.data).to_owned();
-    assert!(
-        trained
-            .train(other.as_ref(), &["--rng-seed", "2"])
-            .status
-            .success()
-    );
-    let rules = trained.write(
+    let folder = trained.directory.path();
+    let other = trained.train(&trained.file("other.hsh"), &["--rng-seed", "2"]);
+    assert!(other.status.success());
+    trained.write(
         "rules.toml",
         "[[rule]]\nname = \"sure\"\nrequire = [\"confidence >= 0.5\"]\notherwise = \"flag\"\n",
     );
-    let against = trained.write(
+    trained.write(
         "against.toml",
         "[[rule]]\nname = \"all\"\nrequire = [\"confidence >= 0.9\", \"confidence < 0.2\"]\n",
     );
-    let receipt = path(&trained.file("answer.hrc")).to_owned();
-    let tensors = path(&trained.file("weights.safetensors")).to_owned();
-    let new = path(&trained.file("new.hsh")).to_owned();
-    let shelf = path(&trained.file("models")).to_owned();
-    let check = |name: &str, arguments: &[&str]| check_files(name, arguments, &folder);
-    check("inspect", &["inspect", "--model", &model]);
-    check(
-        "inspect_proof",
-        &["inspect", "--model", &model, "--proof", "17"],
-    );
-    check("diff_same", &["diff", &model, &model]);
-    check("diff_other", &["diff", &model, &other]);
-    check("rules", &["rules", &rules]);
-    check(
-        "rules_judge",
-        &["rules", &rules, "--model", &model, "--index", "0"],
-    );
-    check("rules_contradiction", &["rules", &against]);
-    let nonce = ["--nonce", "000102030405060708090a0b0c0d0e0f"];
-    let predict = [&["predict", "--model", &model, "--index", "3"][..], &nonce].concat();
-    check("predict", &predict);
-    let kept = run(&[&predict[..], &["--receipt", &receipt]].concat(), None);
-    assert!(kept.contains("[exit 0]"), "{kept}");
-    check("verify", &["verify", &receipt, "--model", &model]);
-    check("export", &["export", "--model", &model, "--out", &tensors]);
-    check("models_none", &["models", "--dir", &shelf, "list"]);
-    check(
-        "train_no_file",
-        &[
+    for (name, arguments) in [
+        (
             "train",
-            "--task",
-            "table",
-            "--data",
-            "nothing.csv",
-            "--out",
-            &new,
-        ],
-    );
-    check(
-        "train_bad_rows",
-        &["train", "--data", &rules, "--out", &new],
-    );
-    check("eval_no_model", &["eval", "--model", &data]);
+            "train --data data.csv --steps 20 --out model.hsh --force",
+        ),
+        ("inspect", "inspect --model model.hsh"),
+        ("inspect_proof", "inspect --model model.hsh --proof 17"),
+        ("diff_same", "diff model.hsh model.hsh"),
+        ("diff_other", "diff model.hsh other.hsh"),
+        ("rules", "rules rules.toml"),
+        (
+            "rules_judge",
+            "rules rules.toml --model model.hsh --index 0",
+        ),
+        ("rules_contradiction", "rules against.toml"),
+        (
+            "predict",
+            "predict --model model.hsh --index 3 --receipt answer.hrc --force \
+             --nonce 000102030405060708090a0b0c0d0e0f",
+        ),
+        ("verify", "verify answer.hrc --model model.hsh"),
+        (
+            "export",
+            "export --model model.hsh --out weights.safetensors --force",
+        ),
+        (
+            "import",
+            "import weights.safetensors --out imported.hsh --force",
+        ),
+        ("models_none", "models --dir shelf list"),
+        (
+            "models_add",
+            "models --dir shelf add model.hsh --name small --force",
+        ),
+        ("models_list", "models --dir shelf list"),
+        ("models_path", "models --dir shelf path small"),
+        ("cost", "--socket nobody.sock cost --model model.hsh"),
+        (
+            "train_no_file",
+            "train --task table --data nothing.csv --out new.hsh",
+        ),
+        ("train_bad_rows", "train --data rules.toml --out new.hsh"),
+        ("eval_no_model", "eval --model data.csv"),
+    ] {
+        check_files(name, &words(arguments), folder);
+    }
+}
+
+#[test]
+fn what_is_made_of_data() {
+    let trained = Trained::new();
+    let folder = trained.directory.path();
+    trained.write("letters.txt", "abcdefghij".repeat(300));
+    for (name, arguments) in [
+        ("train_runs", "train --data data.csv --steps 5 --runs 2"),
+        (
+            "train_text",
+            "train --task text --data letters.txt --context 8 --width 32 --layers 1 \
+             --steps 30 --out letters.hsh --force",
+        ),
+        (
+            "eval",
+            "eval --model model.hsh --data data.csv --passes 1,3",
+        ),
+        (
+            "eval_text",
+            "eval --model letters.hsh --data letters.txt --sliding --passes 1",
+        ),
+        (
+            "generate",
+            "generate --model letters.hsh --prompt cde --length 12 --temperature 0",
+        ),
+        (
+            "batch",
+            "batch --model model.hsh --data data.csv --passes 3 --receipt answers.hrb \
+             --force --nonce 000102030405060708090a0b0c0d0e0f",
+        ),
+        (
+            "verify_batch",
+            "verify answers.hrb --model model.hsh --csv data.csv --passes 3",
+        ),
+        ("bench_encoding", "bench encoding --side 16"),
+    ] {
+        check_files(name, &words(arguments), folder);
+    }
+    let bench = ["bench", "model", "--quick", "--only", "digits hb32, frozen"];
+    check_files("bench_model", &bench, folder);
+}
+
+fn words(arguments: &str) -> Vec<&str> {
+    arguments.split(' ').collect()
 }

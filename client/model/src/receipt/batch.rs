@@ -8,9 +8,11 @@
 //!
 //! Predictions and probabilities are not written down: the logits make them.
 
-use hasher_work::{Digest, Nonce, digest};
+use hasher_work::{Digest, digest};
 
-use super::{Reader, ReceiptError, check_anchor_count, flag, words, wrong};
+use super::{
+    Reader, ReceiptError, check_anchor_count, flag, solution, words, write_anchors, wrong,
+};
 use crate::{
     BATCH_MAX, Batch, Ensemble, Level, Mode, Model, ModelId, Options, Outcome, PASSES_MAX,
     RECEIPT_BYTES_MAX, Solution, WIDTH_MAX, probabilities,
@@ -109,11 +111,7 @@ impl BatchReceipt {
         bytes.extend(self.batch.nonce());
         bytes.extend(self.passes.to_le_bytes());
         bytes.extend((self.classes as u16).to_le_bytes());
-        bytes.extend((self.anchors.len() as u32).to_le_bytes());
-        for anchor in &self.anchors {
-            bytes.extend(anchor.attempt.to_le_bytes());
-            bytes.extend(anchor.nonce.0.to_le_bytes());
-        }
+        write_anchors(&mut bytes, &self.anchors);
         bytes.extend((self.logits.len() as u32).to_le_bytes());
         for (request, logits) in self.batch.requests().iter().zip(&self.logits) {
             bytes.extend((request.input().len() as u32).to_le_bytes());
@@ -145,8 +143,7 @@ impl BatchReceipt {
         let nonce = reader.array("request nonce")?;
         let passes = reader.u16("passes")?;
         let classes = usize::from(reader.u16("classes")?);
-        let anchor_count = reader.u32("anchors")? as usize;
-        let anchors = reader.take("anchors", anchor_count.saturating_mul(8))?;
+        let anchors = reader.anchors()?;
         let count = reader.u32("answers")? as usize;
         let outputs = usize::from(passes) * classes * size_of::<i32>();
         let (mut inputs, mut logits) = (Vec::new(), Vec::new());
@@ -177,11 +174,7 @@ impl BatchReceipt {
         if !(1..=BATCH_MAX).contains(&count) {
             return Err(wrong("number of answers", count as u64, "1 to 4096"));
         }
-        check_anchor_count(level, passes, anchor_count)?;
-        let solution = |[a, b, c, d, e, f, g, h]: &[u8; 8]| Solution {
-            attempt: u32::from_le_bytes([*a, *b, *c, *d]),
-            nonce: Nonce(u32::from_le_bytes([*e, *f, *g, *h])),
-        };
+        check_anchor_count(level, passes, anchors.len())?;
         Ok(Self {
             model,
             batch: Batch::new(nonce, inputs),
@@ -189,7 +182,7 @@ impl BatchReceipt {
             worked: flag("mode", mode)?,
             passes,
             classes,
-            anchors: anchors.as_chunks::<8>().0.iter().map(solution).collect(),
+            anchors: anchors.iter().map(solution).collect(),
             logits,
         })
     }

@@ -106,8 +106,7 @@ impl Service {
         };
         let client = daemon::connect(Some(&socket), Some(ANCHOR_DEADLINE))?;
         let devices = Devices::wait(&client)?;
-        let zero_bits = zero_bits.unwrap_or_else(|| devices.natural_zero_bits());
-        devices.check_zero_bits(zero_bits)?;
+        let zero_bits = devices.zero_bits(zero_bits)?;
         Ok(Self {
             slot: slot.clone(),
             zero_bits,
