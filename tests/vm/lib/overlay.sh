@@ -1,9 +1,6 @@
 # What lies over the guest's root: the runner, the chosen suites, their programs.
 # shellcheck shell=bash
 
-# Most programs are static: they run in the guest whatever C library built them.
-readonly GUEST_TARGET=x86_64-unknown-linux-gnu
-
 # Units that cost boot time and that no suite needs.
 readonly MASKED_UNITS=(
     dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount
@@ -45,23 +42,18 @@ prepare_overlay() {
 }
 
 # `build_program DIR bin PACKAGE NAME [cargo options]` builds a binary,
-# `build_program DIR test PACKAGE NAME [...]` an integration test of that package; with
-# `dynamic-bin` and `dynamic-test` for the host's shared libraries, which the guest must
-# have too. `NAME:OTHER` installs it under another name.
+# `build_program DIR test PACKAGE NAME [...]` an integration test of that package.
+# `NAME:OTHER` installs it under another name. Host and guest are the same Debian, so what
+# runs here runs there.
 build_program() {
-    local dir=$1 kind=${2#dynamic-} package=$3 name=${4%%:*} as=${4##*:} linkage=$2 executable
+    local dir=$1 kind=$2 package=$3 name=${4%%:*} as=${4##*:} executable
     shift 4
-    local select=("--$kind" "$name") target=() flags=${RUSTFLAGS:-} verb=build
-    [ "$kind" = bin ] || verb='test --no-run'
-    if [ "$linkage" = "$kind" ]; then
-        target=(--target "$GUEST_TARGET")
-        flags="-C target-feature=+crt-static"
-    fi
     say "building $kind $name of $package"
-    # shellcheck disable=SC2086
-    executable=$(cd "$repository" && RUSTFLAGS="$flags" \
-        cargo $verb --quiet "${target[@]}" --package "$package" "${select[@]}" "$@" \
-        --message-format=json-render-diagnostics |
+    # All packages and a test are selected so that libraries have the features that they
+    # have in the workspace's own tests: what those have built is used again.
+    executable=$(cd "$repository" &&
+        cargo build --quiet --workspace --test kernel "--$kind" "$name" "$@" \
+            --message-format=json-render-diagnostics |
         grep "\"kind\":\[\"$kind\"\].*\"name\":\"$name\"" |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
     [ -n "$executable" ] || fail "cargo did not build $kind $name of $package"
