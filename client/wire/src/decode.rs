@@ -21,7 +21,7 @@ const JOB_BYTES_1_0: u16 = JOB_BYTES - 2;
 
 /// Reads the fields of one frame; nothing for a type that is not known.
 pub(crate) fn decode_body(kind: u16, body: Bytes) -> Result<Option<Frame>, WireError> {
-    let read = |name| Reader::new(name, body.clone());
+    let read = |name| Reader::new(name, body);
     Ok(Some(match kind {
         kind::HELLO => Frame::Hello(hello(read("Hello"))?),
         kind::WELCOME => Frame::Welcome(welcome(read("Welcome"))?),

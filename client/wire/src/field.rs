@@ -91,25 +91,30 @@ impl Reader {
         &mut self,
         field: &'static str,
     ) -> Result<[u8; N], WireError> {
-        let mut array = [0; N];
-        self.take(N, field)?.copy_to_slice(&mut array);
+        // Copied where it stands: a handle to the frame for each number would cost more
+        // than the digests of small messages.
+        let Some(array) = self.bytes.first_chunk().copied() else {
+            let frame = self.frame;
+            return Err(WireError::Truncated { frame, field });
+        };
+        self.bytes.advance(N);
         Ok(array)
     }
 
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, WireError> {
-        Ok(self.take(1, field)?.get_u8())
+        self.array(field).map(u8::from_le_bytes)
     }
 
     pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, WireError> {
-        Ok(self.take(2, field)?.get_u16_le())
+        self.array(field).map(u16::from_le_bytes)
     }
 
     pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, WireError> {
-        Ok(self.take(4, field)?.get_u32_le())
+        self.array(field).map(u32::from_le_bytes)
     }
 
     pub(crate) fn u64(&mut self, field: &'static str) -> Result<u64, WireError> {
-        Ok(self.take(8, field)?.get_u64_le())
+        self.array(field).map(u64::from_le_bytes)
     }
 
     /// A count that must not exceed `max`.
