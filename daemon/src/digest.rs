@@ -1,16 +1,18 @@
 //! The CPU digest service of the socket.
 //!
-//! Small requests are computed on the I/O thread, together with those of other sessions
-//! (see [`gather`](crate::gather)); larger ones on a helper thread. A session has one larger computation at a time and reads
-//! no further frame meanwhile, which bounds memory and shares the CPU among
-//! sessions. This module never touches a socket; sessions call it.
+//! Batches and small chunks of a stream are computed on the I/O thread (see
+//! [`gather`](crate::gather)); larger chunks, which no vector helps, on a helper thread.
+//! A session has one such computation at a time and reads no further frame meanwhile,
+//! which bounds memory and shares the CPU among sessions. This module never touches a
+//! socket; sessions call it.
 
 use hasher_kernel::{DigestStream, digest_batch, double_digest_batch};
 use hasher_wire::{ComputedBy, DeviceKind, DigestAlgorithm};
 use hasher_work::Digest;
 
-/// Bytes that are digested on the I/O thread: well below the time of a task switch
-/// to another thread and back plus its cost for others (inferred, not measured).
+/// Bytes of one message that are digested on the I/O thread: well below the time of a
+/// task switch to another thread and back plus its cost for others (inferred, not
+/// measured).
 const INLINE_BYTES: usize = 16 * 1024;
 
 /// Who computes digests.

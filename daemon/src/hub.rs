@@ -27,7 +27,6 @@ use tracing::error;
 use crate::core::{Answer, Credits, DeviceKey, JobError, Limits, Scheduler, SessionId, Terms};
 use crate::document::Document;
 use crate::fault_log::FaultLog;
-use crate::gather::Gather;
 use crate::orders::Orders;
 use crate::power::Power;
 use crate::time::sleep_until;
@@ -40,7 +39,6 @@ pub(crate) struct Hub {
     started: Instant,
     state: Mutex<State>,
     inventory: watch::Sender<Inventory>,
-    gather: Arc<Gather>,
     /// The ways to the devices' supervisors.
     orders: Orders,
     power: Power,
@@ -86,7 +84,6 @@ impl Hub {
                 captures: BTreeMap::new(),
             }),
             inventory: watch::Sender::default(),
-            gather: Arc::default(),
             orders: Orders::default(),
             power: Power::new(),
             clock: Notify::new(),
@@ -252,11 +249,6 @@ impl Hub {
             session.report.digests += messages as u64;
         }
         self.counters_changed.notify_one();
-    }
-
-    /// Where small digest requests of all sessions are computed together.
-    pub(crate) const fn gather(&self) -> &Arc<Gather> {
-        &self.gather
     }
 
     /// The status document.

@@ -68,7 +68,12 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
 
     /// Whether more may be pushed before the client takes some.
     pub(crate) fn has_room(&self) -> bool {
-        self.outgoing.len() < OUT_BYTES_HIGH
+        self.has_room_behind(0)
+    }
+
+    /// Whether more may be pushed behind so many bytes that are still to be.
+    pub(crate) fn has_room_behind(&self, bytes: usize) -> bool {
+        self.outgoing.len() + bytes < OUT_BYTES_HIGH
     }
 
     /// Whether bytes wait for the client.

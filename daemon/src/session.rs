@@ -25,13 +25,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use self::digesting::{Digested, join};
+use self::digesting::join;
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
 use crate::core::{Answer, Credits, JobError, SessionId, Terms};
 use crate::digest::Stream;
 use crate::error_text::one_line;
-use crate::gather::Gathered;
+use crate::gather::Gather;
 use crate::hub::Hub;
 use crate::link::{Io, Link};
 use crate::subscription::Subscription;
@@ -43,7 +43,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Frames handled before other tasks get a turn, so that a flood of small requests
 /// holds up nobody. A document takes a whole turn: writing one costs as much as dozens of
 /// other frames.
-const FRAMES_PER_TURN: usize = 16;
+const FRAMES_PER_TURN: usize = 64;
 
 /// Who is at the other end, as the kernel says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,7 +90,7 @@ where
 enum Open {
     /// So many jobs of a Search.
     Search(usize),
-    /// A digest batch, or a digest stream whose state is on a helper thread.
+    /// A digest stream whose state is on a helper thread.
     Digesting,
     /// A digest stream that waits for more.
     Stream(Stream),
@@ -105,11 +105,11 @@ struct Session<S> {
     credits: Credits,
     credits_noted: u16,
     answers: mpsc::Receiver<Answer>,
+    /// The unanswered requests of earlier turns.
     open: HashMap<RequestId, Open>,
-    digesting: Option<(RequestId, JoinHandle<Digested>)>,
-    /// Digests of small requests; a place for each credit.
-    gathered: mpsc::Receiver<Gathered>,
-    gathered_in: mpsc::Sender<Gathered>,
+    digesting: Option<(RequestId, JoinHandle<Stream>)>,
+    /// The digest batches of this turn.
+    gather: Gather,
     subscription: Subscription,
 }
 
@@ -133,7 +133,6 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let subscription = Subscription::new(hub.watch_inventory());
         let name = &*hello.name;
         debug!(session = id.0, name, uid = peer.uid, pid = peer.pid, %version, "session opened");
-        let (gathered_in, gathered) = mpsc::channel(terms.credits.into());
         let mut session = Self {
             link,
             hub,
@@ -144,8 +143,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             answers,
             open: HashMap::new(),
             digesting: None,
-            gathered,
-            gathered_in,
+            gather: Gather::default(),
             subscription,
         };
         session.link.push(&Frame::Welcome(session.welcome(terms)));
@@ -188,6 +186,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             self.note_credits();
             if is_ahead {
                 tokio::task::yield_now().await;
+                if self.takes_frames() {
+                    // Each answer on its way by itself would wake the client for each.
+                    // It ends with the frames that were read, whose bytes are bounded.
+                    continue;
+                }
             }
             let has_room = self.link.has_room();
             let is_unsent = self.link.is_unsent();
@@ -201,27 +204,38 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     Io::Closed => return End::Client,
                 },
                 Some(answer) = self.answers.recv(), if has_room => self.on_answer(answer),
-                Some(gathered) = self.gathered.recv(), if has_room => self.on_gathered(gathered),
                 digested = join(&mut self.digesting) => self.on_digested(digested),
                 event = self.subscription.next(&self.hub), if has_room => self.link.push(&event),
                 () = sleep_until(stalls_at) => return End::Stalled,
                 () = stop.cancelled() => return End::Shutdown,
-                () = std::future::ready(()), if is_ahead && has_room && self.digesting.is_none() => {}
             }
         }
     }
 
-    /// Handles frames that were read already; says whether more are left.
+    /// Whether another frame may be handled now.
+    fn takes_frames(&self) -> bool {
+        self.link.has_room_behind(self.gather.bytes()) && self.digesting.is_none()
+    }
+
+    /// Handles frames that were read already, and answers digest batches among them;
+    /// says whether more are left.
     fn handle_frames(&mut self) -> Result<bool, End> {
+        let is_ahead = self.handle_turn();
+        self.answer_gathered();
+        is_ahead
+    }
+
+    fn handle_turn(&mut self) -> Result<bool, End> {
         for _ in 0..FRAMES_PER_TURN {
-            if !self.link.has_room() || self.digesting.is_some() {
-                return Ok(false);
+            if !self.takes_frames() {
+                // What is gathered takes less room once it is answered.
+                return Ok(self.gather.bytes() > 0);
             }
             match self.link.next_frame() {
                 Ok(Some(frame)) => {
                     let is_long = matches!(frame, Frame::StatusQuery(_) | Frame::Query(_));
                     self.handle(frame)?;
-                    if is_long {
+                    if is_long || self.gather.is_full() {
                         return Ok(true);
                     }
                 }
@@ -264,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 
     /// A number names one unanswered request; with two, answers would be ambiguous.
     fn check_unused(&self, request: RequestId) -> Result<(), End> {
-        if self.open.contains_key(&request) {
+        if self.open.contains_key(&request) || self.gather.holds(request) {
             let message = format!("request {} is still unanswered", request.0);
             return Err(End::Protocol(message));
         }
@@ -295,11 +309,6 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             && let Ok(answer) = self.answers.try_recv()
         {
             self.on_answer(answer);
-        }
-        while self.link.has_room()
-            && let Ok(gathered) = self.gathered.try_recv()
-        {
-            self.on_gathered(gathered);
         }
     }
 
@@ -382,11 +391,6 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 && let Ok(digested) = timeout(FAREWELL_TIMEOUT, join(&mut self.digesting)).await
             {
                 self.on_digested(digested);
-            }
-            // What is gathered is computed in this turn.
-            tokio::task::yield_now().await;
-            while let Ok(gathered) = self.gathered.try_recv() {
-                self.on_gathered(gathered);
             }
             while let Ok(answer) = self.answers.try_recv() {
                 self.on_answer(answer);

@@ -9,13 +9,6 @@ use tracing::error;
 use super::{End, Open, Session};
 use crate::core::JobError;
 use crate::digest::{self, Stream};
-use crate::gather::Gathered;
-
-/// What a helper thread brings back.
-pub(super) enum Digested {
-    Batch(Gathered),
-    Chunk(Stream),
-}
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// Takes a credit for a digest request, or refuses it.
@@ -38,24 +31,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         if !self.admit(request) {
             return Ok(());
         }
-        self.open.insert(request, Open::Digesting);
-        let bytes: usize = batch.messages.iter().map(Bytes::len).sum();
-        if digest::is_large(bytes) {
-            let compute = move || {
-                let digests = digest::digests(batch.algorithm, &batch.messages);
-                let bytes = bytes as u64;
-                Digested::Batch(Gathered {
-                    request,
-                    digests,
-                    bytes,
-                })
-            };
-            self.digesting = Some((request, tokio::task::spawn_blocking(compute)));
-        } else {
-            let answers = self.gathered_in.clone();
-            let gather = self.hub.gather();
-            gather.add(batch.algorithm, batch.messages, request, answers);
-        }
+        self.gather.add(batch);
         Ok(())
     }
 
@@ -77,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             let is_large = digest::is_large(data.len());
             let compute = move || {
                 stream.update(&data);
-                Digested::Chunk(stream)
+                stream
             };
             if is_large {
                 self.digesting = Some((request, tokio::task::spawn_blocking(compute)));
@@ -107,48 +83,44 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             .flatten()
     }
 
-    pub(super) fn on_digested(&mut self, (request, digested): (RequestId, Result<Digested, ()>)) {
-        match digested {
-            Ok(Digested::Chunk(stream)) => {
-                self.open.insert(request, Open::Stream(stream));
-                return;
-            }
-            Ok(Digested::Batch(gathered)) => return self.on_gathered(gathered),
-            Err(()) => {
-                error!(
-                    session = self.id.0,
-                    fault = request.0,
-                    "digest thread failed"
-                );
-                self.push_failed(request, None, &JobError::Internal(request.0.into()));
-            }
+    pub(super) fn on_digested(&mut self, (request, digested): (RequestId, Result<Stream, ()>)) {
+        if let Ok(stream) = digested {
+            self.open.insert(request, Open::Stream(stream));
+            return;
         }
+        error!(
+            session = self.id.0,
+            fault = request.0,
+            "digest thread failed"
+        );
+        self.push_failed(request, None, &JobError::Internal(request.0.into()));
         self.open.remove(&request);
         self.credits.give_back();
     }
 
-    /// Answers a digest batch.
-    pub(super) fn on_gathered(&mut self, gathered: Gathered) {
-        let Gathered {
-            request,
-            digests,
-            bytes,
-        } = gathered;
-        self.open.remove(&request);
-        self.credits.give_back();
-        self.hub.count_digests(self.id, digests.len(), bytes);
-        self.link.push(&Frame::Digests(Digests {
-            request,
-            computed_by: digest::computed_by(),
-            digests,
-        }));
+    /// Answers the digest batches of this turn.
+    pub(super) fn answer_gathered(&mut self) {
+        let (mut messages, mut bytes) = (0, 0);
+        for gathered in self.gather.compute() {
+            messages += gathered.digests.len();
+            bytes += gathered.bytes;
+            self.credits.give_back();
+            self.link.push(&Frame::Digests(Digests {
+                request: gathered.request,
+                computed_by: digest::computed_by(),
+                digests: gathered.digests,
+            }));
+        }
+        if messages > 0 {
+            self.hub.count_digests(self.id, messages, bytes);
+        }
     }
 }
 
 /// The result of the computation on a helper thread, once there is one.
 pub(super) async fn join(
-    digesting: &mut Option<(RequestId, JoinHandle<Digested>)>,
-) -> (RequestId, Result<Digested, ()>) {
+    digesting: &mut Option<(RequestId, JoinHandle<Stream>)>,
+) -> (RequestId, Result<Stream, ()>) {
     let Some((request, handle)) = digesting else {
         return std::future::pending().await;
     };
