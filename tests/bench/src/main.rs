@@ -11,6 +11,8 @@ mod model;
 mod race;
 mod range;
 mod report;
+#[cfg(feature = "socket")]
+mod socket;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,18 @@ struct Arguments {
     /// Fail when a ratio misses its floor by more than the noise.
     #[arg(long)]
     check: bool,
+    /// The `hasherd` to measure.
+    #[cfg(feature = "socket")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "../../target/release/hasherd"
+    )]
+    daemon: std::path::PathBuf,
+    /// Be a peer of hasherd on a socket, until standard input ends.
+    #[cfg(feature = "socket")]
+    #[arg(long, hide = true, num_args = 2, value_names = ["PEER", "SOCKET"])]
+    serve: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,15 +55,32 @@ enum Suite {
     Model,
     /// One whole range of 2^32 nonces on all CPUs.
     Range,
+    /// Digests through hasherd's socket, against a blocking loop, tonic and no socket.
+    #[cfg(feature = "socket")]
+    Socket,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "socket")]
+    if let Some([peer, socket]) = arguments.serve.as_deref() {
+        socket::serve(peer, socket.as_ref())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let turns = if arguments.quick { 9 } else { 31 };
     let machine = Machine::look();
     println!("{machine}");
     let mut passed = true;
-    for suite in arguments.suites {
+    for suite in &arguments.suites {
         match suite {
             Suite::Kernel => {
                 let mut report = Report::new();
@@ -65,12 +96,18 @@ fn main() -> ExitCode {
                 passed &= report.passed();
             }
             Suite::Range => println!("{}\n", range::sweep()),
+            #[cfg(feature = "socket")]
+            Suite::Socket => {
+                let report = socket::measure(&arguments.daemon, turns)?;
+                println!("{report}");
+                passed &= report.passed();
+            }
         }
     }
     if arguments.check && !passed {
         eprintln!("error: a ratio is below its floor by more than the noise of this run");
         eprintln!("  hint: run it again on an idle machine before looking for a cause");
-        return ExitCode::FAILURE;
+        return Ok(ExitCode::FAILURE);
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }

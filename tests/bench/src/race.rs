@@ -1,6 +1,7 @@
 //! Candidates run in turn, again and again, so that whatever disturbs the machine
 //! disturbs all of them; only ratios within one turn are believed.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::clock::{clock_ghz, thread_time};
@@ -9,22 +10,40 @@ use crate::clock::{clock_ghz, thread_time};
 /// short against a change of the machine's load.
 const RUN: Duration = Duration::from_millis(12);
 
-/// Something to be timed.
-pub struct Candidate<'a> {
+/// Something to be measured, a turn at a time.
+pub struct Candidate<'a, T = u64> {
     /// What the table calls it.
     pub name: String,
-    /// Does some work; how many units of it.
-    pub run: Box<dyn FnMut() -> u64 + 'a>,
+    /// Does some work; how many units of it, or what else a turn showed.
+    pub run: Box<dyn FnMut() -> T + 'a>,
 }
 
-impl<'a> Candidate<'a> {
+impl<'a, T> Candidate<'a, T> {
     /// A candidate.
-    pub fn new(name: impl Into<String>, run: impl FnMut() -> u64 + 'a) -> Self {
+    pub fn new(name: impl Into<String>, run: impl FnMut() -> T + 'a) -> Self {
         Self {
             name: name.into(),
             run: Box::new(run),
         }
     }
+}
+
+/// Lets all candidates run `turns` times; what each showed, turn by turn.
+///
+/// # Errors
+/// The first of a candidate, which ends it.
+pub fn take_turns<T, E>(
+    candidates: Vec<Candidate<'_, Result<T, E>>>,
+    turns: usize,
+) -> Result<Vec<(String, Vec<T>)>, E> {
+    let mut lanes: Vec<_> = candidates.into_iter().map(|c| (c, Vec::new())).collect();
+    for _ in 0..turns {
+        for (candidate, shown) in &mut lanes {
+            shown.push((candidate.run)()?);
+        }
+    }
+    let lanes = lanes.into_iter();
+    Ok(lanes.map(|(lane, shown)| (lane.name, shown)).collect())
 }
 
 /// What one candidate showed, turn by turn.
@@ -37,33 +56,30 @@ pub struct Lane {
     pub cycles: Vec<f64>,
 }
 
-/// Lets all candidates run `turns` times.
+/// Times all candidates in `turns` turns.
 pub fn race(candidates: Vec<Candidate<'_>>, turns: usize) -> Vec<Lane> {
-    let mut lanes: Vec<(Lane, Candidate<'_>, u32)> = candidates
-        .into_iter()
-        .map(|mut candidate| {
-            let runs = runs(&mut candidate);
-            let lane = Lane {
-                name: candidate.name.clone(),
-                nanoseconds: Vec::new(),
-                cycles: Vec::new(),
-            };
-            (lane, candidate, runs)
-        })
-        .collect();
-    for _ in 0..turns {
-        for (lane, candidate, runs) in &mut lanes {
+    let timed = candidates.into_iter().map(|mut candidate| {
+        let runs = runs(&mut candidate);
+        Candidate::new(candidate.name, move || {
             let before = clock_ghz();
             let begin = thread_time();
-            let units: u64 = (0..*runs).map(|_| (candidate.run)()).sum();
+            let units: u64 = (0..runs).map(|_| (candidate.run)()).sum();
             let spent = thread_time() - begin;
             let ghz = (before + clock_ghz()) / 2.0;
             let nanoseconds = spent.as_nanos() as f64 / units as f64;
-            lane.nanoseconds.push(nanoseconds);
-            lane.cycles.push(nanoseconds * ghz);
+            Ok::<_, Infallible>((nanoseconds, nanoseconds * ghz))
+        })
+    });
+    let Ok(lanes) = take_turns(timed.collect(), turns);
+    let lanes = lanes.into_iter().map(|(name, shown)| {
+        let (nanoseconds, cycles) = shown.into_iter().unzip();
+        Lane {
+            name,
+            nanoseconds,
+            cycles,
         }
-    }
-    lanes.into_iter().map(|(lane, ..)| lane).collect()
+    });
+    lanes.collect()
 }
 
 /// How often a candidate must run to fill [`RUN`]; warms it up.

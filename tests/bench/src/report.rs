@@ -6,31 +6,44 @@ use crate::race::{Lane, Spread};
 
 /// Rows of a comparison, each against one base.
 pub struct Report {
+    columns: &'static [&'static str],
     rows: Vec<Row>,
 }
 
 struct Row {
     task: String,
     candidate: String,
-    millions_a_second: f64,
-    cycles: f64,
+    figures: Vec<String>,
     ratio: Spread,
     bound: Option<Bound>,
+    /// What the bound is about.
+    bounded: f64,
 }
 
 /// What a row must reach.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound {
-    /// At least this many times the base's speed.
+    /// At least this ratio to the base.
     Ratio(f64),
+    /// At most this ratio to the base.
+    #[cfg(feature = "socket")]
+    RatioMost(f64),
     /// At most this many cycles for one unit.
     Cycles(f64),
 }
 
 impl Report {
-    /// An empty table.
+    /// An empty table of candidates' speed and cycles.
     pub fn new() -> Self {
-        Self { rows: Vec::new() }
+        Self::with_columns(&["M/s", "cycles"])
+    }
+
+    /// An empty table with these figures of a candidate.
+    pub fn with_columns(columns: &'static [&'static str]) -> Self {
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds what a race showed. Ratios are to `base`, a lane's name; `bounds` says what
@@ -46,22 +59,48 @@ impl Report {
             return;
         };
         for lane in lanes {
-            let row = |bound| Row {
-                task: task.to_owned(),
-                candidate: lane.name.clone(),
-                millions_a_second: 1e3 / Spread::of(lane.nanoseconds.iter().copied()).median,
-                cycles: Spread::of(lane.cycles.iter().copied()).median,
-                ratio: Spread::of_speed(base, lane),
-                bound,
+            let millions_a_second = 1e3 / Spread::of(lane.nanoseconds.iter().copied()).median;
+            let cycles = Spread::of(lane.cycles.iter().copied()).median;
+            let ratio = Spread::of_speed(base, lane);
+            let bounds = bounds(&lane.name).into_iter().map(Some);
+            let bounds: Vec<_> = match bounds.len() {
+                0 => vec![None],
+                _ => bounds.collect(),
             };
-            let bounds = bounds(&lane.name);
-            match bounds.is_empty() {
-                true => self.rows.push(row(None)),
-                false => self
-                    .rows
-                    .extend(bounds.into_iter().map(|bound| row(Some(bound)))),
+            for bound in bounds {
+                self.rows.push(Row {
+                    task: task.to_owned(),
+                    candidate: lane.name.clone(),
+                    figures: vec![format!("{millions_a_second:.2}"), format!("{cycles:.1}")],
+                    ratio,
+                    bound,
+                    bounded: match bound {
+                        Some(Bound::Cycles(_)) => cycles,
+                        _ => ratio.median,
+                    },
+                });
             }
         }
+    }
+
+    /// Adds one row; `figures` has a text for each column.
+    #[cfg(feature = "socket")]
+    pub fn add_row(
+        &mut self,
+        task: &str,
+        candidate: &str,
+        figures: Vec<String>,
+        ratio: Spread,
+        bound: Option<Bound>,
+    ) {
+        self.rows.push(Row {
+            task: task.to_owned(),
+            candidate: candidate.to_owned(),
+            figures,
+            ratio,
+            bound,
+            bounded: ratio.median,
+        });
     }
 
     /// Whether no row misses its bound by more than its noise.
@@ -79,31 +118,38 @@ impl Row {
     fn passed(&self) -> bool {
         match self.bound {
             None => true,
-            Some(Bound::Ratio(least)) => self.ratio.median * (1.0 + self.noise()) >= least,
-            Some(Bound::Cycles(most)) => self.cycles <= most * (1.0 + self.noise()),
+            Some(Bound::Ratio(least)) => self.bounded * (1.0 + self.noise()) >= least,
+            #[cfg(feature = "socket")]
+            Some(Bound::RatioMost(most)) => self.bounded <= most * (1.0 + self.noise()),
+            Some(Bound::Cycles(most)) => self.bounded <= most * (1.0 + self.noise()),
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.columns.join(" | ");
         writeln!(
             f,
-            "| task | candidate | M/s | cycles | ratio (middle half) | floor |"
+            "| task | candidate | {columns} | ratio (middle half) | floor |"
         )?;
-        writeln!(f, "| --- | --- | ---: | ---: | ---: | --- |")?;
+        let rules = "---: | ".repeat(self.columns.len());
+        writeln!(f, "| --- | --- | {rules}---: | --- |")?;
         for row in &self.rows {
             let Spread { low, median, high } = row.ratio;
             let bound = match row.bound {
                 None => String::new(),
                 Some(Bound::Ratio(least)) => format!("≥ {least:.2}×"),
+                #[cfg(feature = "socket")]
+                Some(Bound::RatioMost(most)) => format!("≤ {most:.2}×"),
                 Some(Bound::Cycles(most)) => format!("≤ {most:.0} cycles"),
             };
             let missed = if row.passed() { "" } else { " **missed**" };
+            let figures = row.figures.join(" | ");
             writeln!(
                 f,
-                "| {} | {} | {:.2} | {:.1} | {median:.2} ({low:.2}–{high:.2}) | {bound}{missed} |",
-                row.task, row.candidate, row.millions_a_second, row.cycles
+                "| {} | {} | {figures} | {median:.2} ({low:.2}–{high:.2}) | {bound}{missed} |",
+                row.task, row.candidate
             )?;
         }
         Ok(())
