@@ -6,12 +6,11 @@
 //! this.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use hasher_driver::{
     Clock, DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, PauseReason,
-    WorkEnd,
+    WorkEnd, next_event_or_room,
 };
 use hasher_wire::{
     ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, HashRateReport, Status, Text,
@@ -165,15 +164,7 @@ impl DeviceTask {
             self.fill();
             let closing = self.closing;
             let is_drained = closing != Closing::Not && self.works() == 0;
-            let room = self.device.capacity();
-            let device = &mut *self.device;
-            // More room is news too, and no event tells it: a device frees the place
-            // of a cancelled work in silence.
-            let news = std::future::poll_fn(|cx| match device.poll_event(cx) {
-                Poll::Ready(event) => Poll::Ready(Some(event)),
-                Poll::Pending if device.capacity() > room => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            });
+            let news = next_event_or_room(&mut *self.device);
             tokio::select! {
                 news = news => {
                     self.is_sulking = false;

@@ -282,7 +282,8 @@ pub trait HashDevice: Send {
     /// The newest measurements and counters.
     fn status(&self) -> DeviceStatus;
 
-    /// How many works it would take now, 0 while starting, paused or full.
+    /// How many works it would take now, 0 while starting, paused or full. It may grow
+    /// without an event: see [`next_event_or_room`].
     fn capacity(&self) -> usize;
 
     /// Whether this work can run here at all. An S3 silently drops works whose
@@ -334,4 +335,17 @@ pub trait HashDevice: Send {
 /// The next event of a device as a future; cancel-safe.
 pub async fn next_event(device: &mut dyn HashDevice) -> DeviceEvent {
     std::future::poll_fn(|cx| device.poll_event(cx)).await
+}
+
+/// The next event, or nothing as soon as the device takes more works than it does now: a
+/// place that is free by the clock, or after a cancelled work, is told by no event.
+/// Cancel-safe.
+pub async fn next_event_or_room(device: &mut dyn HashDevice) -> Option<DeviceEvent> {
+    let room = device.capacity();
+    std::future::poll_fn(|cx| match device.poll_event(cx) {
+        Poll::Ready(event) => Poll::Ready(Some(event)),
+        Poll::Pending if device.capacity() > room => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }

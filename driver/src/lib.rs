@@ -26,7 +26,7 @@ pub use command::{Command, CommandKind, Works};
 pub use cpu::{CPU_THREADS_MAX, CpuDevice};
 pub use device::{
     DeviceCounters, DeviceEvent, DeviceId, DeviceInfo, DeviceKind, DeviceStatus, DeviceWork,
-    HashDevice, Mishap, PauseReason, Sweep, WorkEnd, WorkTag, next_event,
+    HashDevice, Mishap, PauseReason, Sweep, WorkEnd, WorkTag, next_event, next_event_or_room,
 };
 pub use error::{Denial, DriverError, Holder, Retry};
 pub use pll::{Clock, MAX_TIMEOUT_MS};

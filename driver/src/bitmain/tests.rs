@@ -10,6 +10,7 @@ use crate::sim::{Hashing, Image, SimBoard, SimSettings, SimTransport};
 use crate::vectors::{bytes, vectors};
 use crate::{
     Clock, DeviceId, DeviceKind, Layout, Mishap, Model, PauseReason, Sweep, WorkEnd, next_event,
+    next_event_or_room,
 };
 
 const IMAGES: [Image; 3] = [Image::S1Of2013, Image::S1Of2014, Image::S3Version7];
@@ -94,9 +95,12 @@ impl Bench {
         bench
     }
 
-    /// Handles one event.
+    /// Handles one event, or none when there is room for more works.
     async fn turn(&mut self) {
-        match next_event(&mut self.device).await {
+        let Some(event) = next_event_or_room(&mut self.device).await else {
+            return;
+        };
+        match event {
             DeviceEvent::Hit { tag, nonce, digest } => {
                 assert!(!self.ends.contains_key(&tag), "a hit after the end");
                 assert_eq!(self.works[&tag].digest(nonce), digest);

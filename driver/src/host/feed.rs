@@ -16,9 +16,10 @@ use super::registry::{Owner, Registry, Verdict};
 use crate::token::{FoundNonce, MAX_WORKS_PER_TASK};
 use crate::{DeviceWork, Layout, WorkTag, Works};
 
-/// Works to keep in the FIFO of an S3: three ticks of its two chains, so that a host
-/// that oversleeps by 36 ms at the stock clock idles nothing.
-const QUEUED_S3: usize = 6;
+/// Works to keep in the FIFO of an S3: four ticks of its two chains. A stall of 40 ms
+/// spans up to three ticks, and the estimate may be a tick too high; an urgent work starts
+/// behind these, the one that waits here, and half a tick: 81 ms at the stock clock.
+const QUEUED_S3: usize = 8;
 /// The same for an S1, whose ticks are twice as long: two of them, 80 ms.
 const QUEUED_S1: usize = 4;
 
@@ -183,7 +184,10 @@ impl Feed {
     pub(super) fn capacity(&self) -> usize {
         self.fifo.as_ref().map_or(0, |fifo| {
             let window = self.queued + UNFINISHED_TICKS * fifo.chains();
-            window.saturating_sub(self.staged.len() + self.on_wire.len())
+            let unfinished = self.staged.len() + self.on_wire.len();
+            // One waits here, no more: what is taken cannot be overtaken.
+            let staged = 1usize.saturating_sub(self.staged.len());
+            window.saturating_sub(unfinished).min(staged)
         })
     }
 

@@ -344,7 +344,9 @@ fn works_end_by_proof_even_if_the_device_is_slow_and_nobody_says_so() {
 #[test]
 fn a_cancelled_work_is_never_heard_of_again() {
     let mut rig = Rig::ready(Layout::S3);
-    let (kept, sent) = (rig.submit(), rig.submit());
+    let kept = rig.submit();
+    rig.run_for(ms(5));
+    let sent = rig.submit();
     rig.run_for(ms(5));
     let staged: Vec<_> = (0..rig.host.capacity()).map(|_| rig.submit()).collect();
     assert_eq!(rig.host.capacity(), 0);
@@ -748,9 +750,7 @@ fn a_board_that_takes_no_work_is_flushed_and_then_given_up() {
 fn garbage_between_replies_costs_only_its_bytes() {
     let mut rig = Rig::ready(Layout::S3);
     for i in 0..200u32 {
-        while rig.host.capacity() > 0 {
-            rig.submit();
-        }
+        rig.keep_busy(5, secs(1));
         // Begins like a status of 1134 bytes, or like nothing.
         let noise = if i % 2 == 0 {
             Bytes::from_static(&[0xa1, 0, 0x6a, 4, 7])
@@ -760,8 +760,8 @@ fn garbage_between_replies_costs_only_its_bytes() {
         rig.host
             .on_transport(TransportEvent::Received(noise), rig.now);
         rig.take_news();
-        rig.run_for(ms(50));
     }
+    rig.run_for(ms(500));
     assert_eq!(rig.count_ends(WorkEnd::Lost), 0);
     let dropped = rig.host.status().counters.dropped_bytes;
     assert!((990..=1000).contains(&dropped), "{dropped} bytes dropped");

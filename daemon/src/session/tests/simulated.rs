@@ -200,34 +200,102 @@ async fn busy_client(mut client: Client, jobs: u32) {
     }
 }
 
+/// An S3 that four clients keep busy, at full pace.
+struct BusyS3 {
+    daemon: Daemon,
+    board: SimBoard,
+    clients: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl BusyS3 {
+    async fn start() -> Self {
+        let settings = SimSettings {
+            zero_bits: 8,
+            hashing: Hashing::Inline,
+            ..SimSettings::new(Image::S3Version7)
+        };
+        let board = SimBoard::new(DeviceId("sim-s3-0".into()), settings).unwrap();
+        let daemon = Daemon::start(vec![Held(board.clone())]);
+        let mut clients = Vec::new();
+        for name in ["one", "two", "three", "four"] {
+            clients.push(tokio::spawn(busy_client(daemon.client(name).await, 16)));
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await; // from the boot loader on
+        Self {
+            daemon,
+            board,
+            clients,
+        }
+    }
+
+    /// Nothing but clients' works went to the board, and all clients live.
+    async fn check_works(&self) {
+        let status = self.daemon.client("looker").await.status().await;
+        let counters = &status.devices[0].counters;
+        assert!(counters.filler_works < 20, "{counters:?}");
+        assert!(self.clients.iter().all(|client| !client.is_finished()));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn four_busy_clients_keep_an_s3_fed_at_every_tick() {
-    let settings = SimSettings {
-        zero_bits: 8,
-        hashing: Hashing::Inline,
-        ..SimSettings::new(Image::S3Version7)
-    };
-    let board = SimBoard::new(DeviceId("sim-s3-0".into()), settings).unwrap();
-    let daemon = Daemon::start(vec![Held(board.clone())]);
-    let mut clients = Vec::new();
-    for name in ["one", "two", "three", "four"] {
-        clients.push(tokio::spawn(busy_client(daemon.client(name).await, 16)));
-    }
-    tokio::time::sleep(Duration::from_secs(10)).await; // from the boot loader to full pace
-    let before = board.turns();
+    let busy = BusyS3::start().await;
+    let before = busy.board.turns();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let after = board.turns();
+    let after = busy.board.turns();
     assert_eq!(after.idle - before.idle, 0, "turns without a work");
     let works_per_s = (after.fed - before.fed) as f64 / 60.0;
     assert!(
         (works_per_s - 111.1).abs() < 0.5,
         "{works_per_s} works a second"
     );
-    // Fed with the clients' works, not with our own.
-    let status = daemon.client("looker").await.status().await;
-    let counters = &status.devices[0].counters;
-    assert!(counters.filler_works < 20, "{counters:?}");
-    assert!(clients.iter().all(|client| !client.is_finished()));
+    busy.check_works().await;
+}
+
+/// The clock goes on while nothing of the program runs, as when the machine has no time
+/// for it; the board's own clock goes on, too.
+#[tokio::test(start_paused = true)]
+async fn a_stall_of_40_ms_each_second_leaves_no_tick_without_a_work() {
+    let busy = BusyS3::start().await;
+    let before = busy.board.turns();
+    for second in 0..60 {
+        // At another phase of the tick each time.
+        tokio::time::sleep(Duration::from_millis(955 + second % 10)).await;
+        tokio::time::advance(Duration::from_millis(40)).await;
+    }
+    let after = busy.board.turns();
+    assert!(after.fed - before.fed > 6000, "{after:?}");
+    assert_eq!(after.idle - before.idle, 0, "turns without a work");
+    busy.check_works().await;
+}
+
+/// What is queued is run first: four ticks. The job's own works take one, and the reply that
+/// tells their nonces is asked for within three.
+#[tokio::test(start_paused = true)]
+async fn an_urgent_job_waits_for_nothing_but_what_the_board_has_already() {
+    const TICK: Duration = Duration::from_millis(18);
+    let busy = BusyS3::start().await;
+    let mut urgent = busy.daemon.client("urgent").await;
+    let mut answered_at_once = 0;
+    for number in 0..50 {
+        // At another phase of the tick each time.
+        tokio::time::sleep(Duration::from_millis(500 + u64::from(number))).await;
+        let mut job = job(1_000_000 + number);
+        job.priority = Priority::Interactive;
+        let asked = tokio::time::Instant::now();
+        urgent.search(number, vec![job]).await;
+        let Some(Frame::SearchDone(done)) = urgent.next().await else {
+            panic!("no answer to job {number}");
+        };
+        // One work for each chain; a job without luck needs more of them.
+        if done.result.works <= 2 {
+            answered_at_once += 1;
+            let took = asked.elapsed();
+            assert!(took <= 8 * TICK, "{took:?}");
+        }
+    }
+    assert!(answered_at_once > 30, "{answered_at_once} of 50");
+    busy.check_works().await;
 }
 
 #[tokio::test(start_paused = true)]
