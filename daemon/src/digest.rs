@@ -1,10 +1,9 @@
 //! The CPU digest service of the socket.
 //!
-//! Batches and small chunks of a stream are computed on the I/O thread (see
-//! [`gather`](crate::gather)); larger chunks, which no vector helps, on a helper thread.
-//! A session has one such computation at a time and reads no further frame meanwhile,
-//! which bounds memory and shares the CPU among sessions. This module never touches a
-//! socket; sessions call it.
+//! Sessions compute batches and small chunks of a stream on the I/O thread, and larger
+//! chunks, which no vector helps, on a helper thread. A session has one such computation
+//! at a time and reads no further frame meanwhile, which bounds memory and shares the CPU
+//! among sessions. This module never touches a socket.
 
 use hasher_kernel::{DigestStream, digest_batch, double_digest_batch};
 use hasher_wire::{ComputedBy, DeviceKind, DigestAlgorithm};

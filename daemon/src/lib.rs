@@ -21,7 +21,6 @@ mod document;
 mod door;
 mod error_text;
 mod fault_log;
-mod gather;
 mod hub;
 mod life;
 mod link;

@@ -7,6 +7,7 @@
 //! touches a device. The listener calls [`serve`].
 
 mod digesting;
+mod gather;
 mod greeting;
 
 use std::collections::HashMap;
@@ -26,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use self::digesting::join;
+use self::gather::Gather;
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
 use crate::core::{Answer, Credits, JobError, SessionId, Terms};
 use crate::digest::Stream;
 use crate::error_text::one_line;
-use crate::gather::Gather;
 use crate::hub::Hub;
 use crate::link::{Io, Link};
 use crate::subscription::Subscription;

@@ -21,45 +21,45 @@ const MESSAGE_BYTES: usize = 64;
 
 /// The digests of one request, in the order of its messages.
 #[derive(Debug)]
-pub(crate) struct Gathered {
-    pub(crate) request: RequestId,
-    pub(crate) digests: Vec<Digest>,
+pub(super) struct Gathered {
+    pub(super) request: RequestId,
+    pub(super) digests: Vec<Digest>,
     /// Bytes that were digested.
-    pub(crate) bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(crate) struct Gather {
+pub(super) struct Gather {
     requests: Vec<DigestBatch>,
     bytes: usize,
 }
 
 impl Gather {
     /// Adds a request.
-    pub(crate) fn add(&mut self, request: DigestBatch) {
+    pub(super) fn add(&mut self, request: DigestBatch) {
         let messages = request.messages.iter();
         self.bytes += messages.map(|m| m.len() + MESSAGE_BYTES).sum::<usize>();
         self.requests.push(request);
     }
 
     /// Whether it holds this request.
-    pub(crate) fn holds(&self, request: RequestId) -> bool {
+    pub(super) fn holds(&self, request: RequestId) -> bool {
         self.requests.iter().any(|held| held.request == request)
     }
 
     /// More than its answers will have.
-    pub(crate) const fn bytes(&self) -> usize {
+    pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether it is time to compute.
-    pub(crate) const fn is_full(&self) -> bool {
+    pub(super) const fn is_full(&self) -> bool {
         self.bytes >= BATCH_BYTES
     }
 
     /// Answers all requests, and is empty then.
-    pub(crate) fn compute(&mut self) -> Vec<Gathered> {
+    pub(super) fn compute(&mut self) -> Vec<Gathered> {
         let mut gathered = Vec::with_capacity(self.requests.len());
         for algorithm in [DigestAlgorithm::Sha256, DigestAlgorithm::Sha256d] {
             let requests = self.requests.iter();
