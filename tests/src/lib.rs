@@ -9,4 +9,4 @@ mod search;
 pub use bus::{Bus, Policy, is_installed, shipped};
 pub use daemon::Daemon;
 pub use program::program;
-pub use search::{assert_solved, endless, job, jobs};
+pub use search::{GENESIS, assert_solved, endless, job, jobs};

@@ -1,6 +1,11 @@
 use hasher_client::SearchAnswer;
 use hasher_work::{Header, NonceRange, SearchEnd, SearchJob, SearchMode, Target};
 
+/// The header of Bitcoin's first block, 80 bytes in hexadecimal.
+pub const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000\
+    000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa\
+    4b1e5e4a29ab5f49ffff001d1dac2b7c";
+
 /// A search for one nonce of so many zero bits; each number gives another one.
 ///
 /// # Panics

@@ -8,15 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hasher_tests::{Bus, Daemon, Policy, program};
+use hasher_tests::{Bus, Daemon, GENESIS, Policy, program};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Bitcoin's first block.
-const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000\
-    000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa\
-    4b1e5e4a29ab5f49ffff001d1dac2b7c";
 
 /// `hasher` on this daemon's socket.
 fn hasher(daemon: &Daemon, args: &[&str]) -> Output {

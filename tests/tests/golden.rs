@@ -7,13 +7,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hasher_tests::{Daemon, program};
+use hasher_tests::{Daemon, GENESIS, program};
 use tempfile::TempDir;
-
-/// Bitcoin's first block.
-const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000\
-    000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa\
-    4b1e5e4a29ab5f49ffff001d1dac2b7c";
 
 /// What differs from run to run: times, rates, and the place of temporary files.
 const MEASURED: [(&str, &str); 3] = [

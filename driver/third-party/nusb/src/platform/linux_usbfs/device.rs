@@ -112,13 +112,6 @@ impl LinuxDevice {
         })
     }
 
-    #[cfg(target_os = "android")]
-    pub(crate) fn from_device_info(
-        _d: &DeviceInfo,
-    ) -> impl MaybeFuture<Output = Result<Arc<LinuxDevice>, Error>> {
-        Blocking::new(move || unimplemented!())
-    }
-
     pub(crate) fn from_fd(
         fd: OwnedFd,
     ) -> impl MaybeFuture<Output = Result<Arc<LinuxDevice>, Error>> {
