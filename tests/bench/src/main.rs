@@ -2,7 +2,7 @@
 //!
 //! Prints a Markdown table. Candidates take turns, so that a busy machine slows all of
 //! them; ratios are formed within a turn, and a floor is missed only when the ratio lies
-//! below it by more than the run's own noise.
+//! below it by more than the run's own noise. A gate asks three such runs.
 
 mod clock;
 mod kernel;
@@ -21,6 +21,10 @@ use clap::{Parser, ValueEnum};
 use machine::Machine;
 use report::Report;
 
+/// How often a suite may miss a floor before that counts: a neighbour on the same
+/// processor can hold one kind of instruction back for a whole run.
+const ATTEMPTS: usize = 3;
+
 /// Measures Hasher beside its peers and prints a Markdown table.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -30,7 +34,7 @@ struct Arguments {
     /// Fewer turns, for a gate instead of a figure.
     #[arg(long)]
     quick: bool,
-    /// Fail when a ratio misses its floor by more than the noise.
+    /// Fail when a ratio misses its floor by more than the noise, three times over.
     #[arg(long)]
     check: bool,
     /// The `hasherd` to measure.
@@ -80,34 +84,58 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let machine = Machine::look();
     println!("{machine}");
     let mut passed = true;
-    for suite in &arguments.suites {
-        match suite {
-            Suite::Kernel => {
-                let mut report = Report::new();
-                kernel::scans(&machine, turns, &mut report);
-                kernel::batches(&machine, turns, &mut report);
-                println!("{report}");
-                passed &= report.passed();
+    for &suite in &arguments.suites {
+        let Some(report) = measure(arguments, suite, &machine, turns)? else {
+            continue;
+        };
+        let mut missed = report.missed();
+        for _ in 1..ATTEMPTS {
+            if !arguments.check || missed.is_empty() {
+                break;
             }
-            Suite::Model => {
-                let mut report = Report::new();
-                model::inference(turns, &mut report);
-                println!("{report}");
-                passed &= report.passed();
+            println!("Missed, and measured again: {}.\n", missed.join("; "));
+            if let Some(report) = measure(arguments, suite, &machine, turns)? {
+                let again = report.missed();
+                missed.retain(|row| again.contains(row));
             }
-            Suite::Range => println!("{}\n", range::sweep()),
-            #[cfg(feature = "socket")]
-            Suite::Socket => {
-                let report = socket::measure(&arguments.daemon, turns)?;
-                println!("{report}");
-                passed &= report.passed();
+        }
+        for row in &missed {
+            passed = false;
+            if arguments.check {
+                eprintln!("error: {row}: missed by more than the noise, {ATTEMPTS} times");
             }
         }
     }
     if arguments.check && !passed {
-        eprintln!("error: a ratio is below its floor by more than the noise of this run");
         eprintln!("  hint: run it again on an idle machine before looking for a cause");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a suite shows; its table, where it has bounds to judge.
+fn measure(
+    arguments: &Arguments,
+    suite: Suite,
+    machine: &Machine,
+    turns: usize,
+) -> anyhow::Result<Option<Report>> {
+    let mut report = Report::new();
+    match suite {
+        Suite::Kernel => {
+            kernel::scans(machine, turns, &mut report);
+            kernel::batches(machine, turns, &mut report);
+        }
+        Suite::Model => model::inference(turns, &mut report),
+        Suite::Range => {
+            println!("{}\n", range::sweep());
+            return Ok(None);
+        }
+        #[cfg(feature = "socket")]
+        Suite::Socket => report = socket::measure(&arguments.daemon, turns)?,
+    }
+    #[cfg(not(feature = "socket"))]
+    let _ = arguments;
+    println!("{report}");
+    Ok(Some(report))
 }

@@ -103,9 +103,13 @@ impl Report {
         });
     }
 
-    /// Whether no row misses its bound by more than its noise.
-    pub fn passed(&self) -> bool {
-        self.rows.iter().all(Row::passed)
+    /// The rows that miss their bound by more than their noise, by task, candidate and
+    /// bound.
+    pub fn missed(&self) -> Vec<String> {
+        let missed = self.rows.iter().filter(|row| !row.passed());
+        missed
+            .map(|row| format!("{} {} {}", row.task, row.candidate, row.bound_text()))
+            .collect()
     }
 }
 
@@ -113,6 +117,16 @@ impl Row {
     /// The relative noise of this row: the spread of the middle half of its ratios.
     fn noise(&self) -> f64 {
         (self.ratio.high - self.ratio.low) / self.ratio.median
+    }
+
+    fn bound_text(&self) -> String {
+        match self.bound {
+            None => String::new(),
+            Some(Bound::Ratio(least)) => format!("≥ {least:.2}×"),
+            #[cfg(feature = "socket")]
+            Some(Bound::RatioMost(most)) => format!("≤ {most:.2}×"),
+            Some(Bound::Cycles(most)) => format!("≤ {most:.0} cycles"),
+        }
     }
 
     fn passed(&self) -> bool {
@@ -137,13 +151,7 @@ impl fmt::Display for Report {
         writeln!(f, "| --- | --- | {rules}---: | --- |")?;
         for row in &self.rows {
             let Spread { low, median, high } = row.ratio;
-            let bound = match row.bound {
-                None => String::new(),
-                Some(Bound::Ratio(least)) => format!("≥ {least:.2}×"),
-                #[cfg(feature = "socket")]
-                Some(Bound::RatioMost(most)) => format!("≤ {most:.2}×"),
-                Some(Bound::Cycles(most)) => format!("≤ {most:.0} cycles"),
-            };
+            let bound = row.bound_text();
             let missed = if row.passed() { "" } else { " **missed**" };
             let figures = row.figures.join(" | ");
             writeln!(
