@@ -20,9 +20,9 @@ use hasher_model::{
 
 use crate::config::{TrainConfig, Weights};
 use crate::dense::{Dense, DenseGradient};
-use crate::gemm::{Gemm, Left};
 use crate::rng::{Purpose, Rng};
 use crate::shape::{EMBEDDING, GAINS, Shape};
+use hasher_kernel::{Gemm, Left};
 
 /// Latents of one tile: coefficients, then biases.
 const PER_TILE: usize = TILE_COEFFICIENTS + TILE_BIASES;

@@ -39,7 +39,6 @@ pub mod data;
 mod dense;
 mod error;
 mod evaluation;
-mod gemm;
 #[cfg(test)]
 mod gradient_check;
 mod kinds;
@@ -51,6 +50,7 @@ mod oracle;
 mod rng;
 mod shape;
 mod trainer;
+mod vector;
 
 pub use checkpoint::{CHECKPOINT_BYTES_MAX, CheckpointError};
 pub use config::{

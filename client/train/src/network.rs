@@ -6,11 +6,11 @@
 
 use crate::data::Dataset;
 use crate::dense::{Dense, DenseGradient};
-use crate::gemm::Gemm;
 use crate::layer::activation::Activate;
 use crate::layer::block::{Block, BlockScratch, BlockState};
 use crate::layer::readout::{Label, Readout, ReadoutState};
 use crate::shape::{EMBEDDING, POSITION_GAIN, Shape};
+use hasher_kernel::Gemm;
 
 /// Examples of one chunk, the unit of work of a thread. Part of the result: the
 /// gradients of chunks are rounded sums. Four digits are 36 rows, whole blocks of

@@ -49,14 +49,16 @@
 //! - aarch64 has no loops of its own: there the portable backend's `sha2` crate uses
 //!   the CPU's SHA-256 instructions, one message at a time.
 //!
-//! The model's integer products ([`Kernel::add_products`]) live here too, since they need
-//! vector instructions as well; they know nothing of hashes.
+//! The model's integer products ([`Kernel::add_products`]) and training's products of dense
+//! matrices ([`Gemm`]) live here too, since they need vector instructions as well; they know
+//! nothing of hashes.
 //!
 //! Every `unsafe` block states its proof; nearly all rest on one: a value of a type
 //! like `Avx512` exists only where the CPU has the instructions.
 
 mod backend;
 mod batch;
+mod gemm;
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "an empty assembler line as a fence")]
@@ -81,6 +83,7 @@ mod x86;
 use hasher_work::{Digest, Nonce, Target, Work};
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendError};
+pub use gemm::{Gemm, Left};
 pub use kernel::Kernel;
 pub use product::{BLOCK_OUTPUTS, BlockTile, TILE_INPUTS};
 pub use scan::ScanOrder;

@@ -1,7 +1,7 @@
 //! Multi-head soft-max attention inside one example; every position attends to
 //! every position, or to itself and those before it.
 
-use crate::gemm::{add_scaled, dot};
+use crate::vector::{add_scaled, dot};
 
 /// Shape of one attention layer.
 #[derive(Debug, Clone, Copy)]

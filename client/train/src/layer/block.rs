@@ -8,8 +8,8 @@ use super::attention::{Attention, Qkv, QkvGradient};
 use super::linear::Linear;
 use super::norm;
 use crate::dense::{Dense, DenseGradient};
-use crate::gemm::Gemm;
 use crate::shape::{LayerMatrices, Shape};
+use hasher_kernel::Gemm;
 
 /// Borrowed parameters of one block.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! `y = x·Wᵀ + b`.
 
-use crate::gemm::{Gemm, Left};
+use hasher_kernel::{Gemm, Left};
 
 /// A dense layer over borrowed weights.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Root-mean-square norm: `yᵢ = gᵢ · hᵢ / √(mean h² + ε)`, per row.
 
-use crate::gemm::dot;
+use crate::vector::dot;
 
 /// ε: the exact inference adds 42 950 to a Q32 mean square, which is 1.0·10⁻⁵.
 const EPSILON: f32 = 42_950.0 / 4_294_967_296.0;

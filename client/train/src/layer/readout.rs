@@ -7,8 +7,9 @@ use super::activation::{Activate, Lane};
 use super::loss::{self, RowLoss};
 use super::norm;
 use crate::dense::{Dense, DenseGradient};
-use crate::gemm::{Gemm, add_scaled};
 use crate::shape::Shape;
+use crate::vector::add_scaled;
+use hasher_kernel::Gemm;
 
 /// What an output should be; nothing where it does not count.
 pub(crate) type Label = Option<u8>;

@@ -2,5 +2,6 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+pub(crate) mod gemm;
 pub(crate) mod product;
 pub(crate) mod sha_ni;
