@@ -1,6 +1,7 @@
 //! The tasks, one module each, behind one function.
 
 mod bytes;
+mod fragments;
 mod image;
 mod sequence;
 mod table;
@@ -35,7 +36,8 @@ pub enum TaskName {
     /// A target for a source: `reverse`, `copy`, `digits-to-words`, `words-to-digits`
     /// or a file of tab-separated pairs.
     Sequence,
-    /// Telling hash outputs apart: `leaked-bit` or `sha256`.
+    /// Telling hash outputs apart, or types of data: `leaked-bit`, `sha256` or
+    /// `fragments`.
     Crypto,
 }
 

@@ -48,6 +48,9 @@ pub enum TrainError {
         /// The same of the data.
         data: String,
     },
+    /// A run that cannot teach this one.
+    #[error("the teacher cannot be learned from: {0}")]
+    Teacher(&'static str),
     /// Numbers of passes that cannot be evaluated.
     #[error("passes must be 1 to {most}, got {got}")]
     Passes {

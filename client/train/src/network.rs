@@ -8,7 +8,7 @@ use crate::data::Dataset;
 use crate::dense::{Dense, DenseGradient};
 use crate::layer::activation::Activate;
 use crate::layer::block::{Block, BlockScratch, BlockState};
-use crate::layer::readout::{Label, Readout, ReadoutState};
+use crate::layer::readout::{Label, Lesson, Readout, ReadoutState};
 use crate::shape::{EMBEDDING, POSITION_GAIN, Shape};
 use hasher_kernel::Gemm;
 
@@ -138,15 +138,33 @@ impl Network {
     }
 
     /// Forward, loss and backward of the loaded examples; each output counts `weight`
-    /// in the gradient. Replaces the chunk's gradient, loss and count.
-    pub(crate) fn run(&self, chunk: &mut Chunk, act: &mut impl Activate, weight: f32) {
+    /// in the gradient, against its label and what of it a `lesson` says. Replaces the
+    /// chunk's gradient, loss and count; the loss is always that of the labels.
+    pub(crate) fn run(
+        &self,
+        chunk: &mut Chunk,
+        act: &mut impl Activate,
+        lesson: Option<Lesson<'_>>,
+        weight: f32,
+    ) {
         self.forward(chunk, act);
-        let rows = self
-            .readout()
-            .loss(&chunk.labels, weight, &mut chunk.readout);
+        let Chunk {
+            labels, readout, ..
+        } = chunk;
+        let rows = self.readout().loss(labels, lesson, weight, readout);
         chunk.loss = rows.iter().map(|row| f64::from(row.loss)).sum();
         chunk.correct = rows.iter().map(|row| u32::from(row.is_correct)).sum();
         self.backward(chunk);
+    }
+
+    /// Forward of the loaded examples; the probabilities of every output.
+    pub(crate) fn probabilities<'c>(
+        &self,
+        chunk: &'c mut Chunk,
+        act: &mut impl Activate,
+    ) -> &'c [f32] {
+        self.forward(chunk, act);
+        self.readout().probabilities(&mut chunk.readout)
     }
 
     fn readout(&self) -> Readout<'_> {
@@ -285,7 +303,7 @@ mod tests {
             if shape.outputs() == 1 {
                 chunk.labels = vec![Some(2), Some(0)];
             }
-            network.run(&mut chunk, &mut Expected, 1.0);
+            network.run(&mut chunk, &mut Expected, None, 1.0);
             if let Some(gradient) = gradient {
                 gradient.copy_from_slice(chunk.gradient.values());
             }

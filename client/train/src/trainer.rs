@@ -3,6 +3,8 @@
 //! Owns the state of one run. It never prints, opens files or keeps time: the
 //! caller asks for one [`Trainer::step`] after the other and stops when it likes.
 
+mod teacher;
+
 use std::num::NonZero;
 use std::thread;
 
@@ -19,6 +21,8 @@ use crate::optimiser::{Adam, clip};
 use crate::oracle::StepOracle;
 use crate::rng::{Purpose, Rng};
 use crate::shape::Shape;
+
+use self::teacher::Teacher;
 
 /// Threads at most: more than any batch has chunks.
 pub const THREADS_MAX: usize = 1024;
@@ -59,6 +63,7 @@ pub struct Trainer<'a> {
     scored: usize,
     step: u32,
     threads: usize,
+    teacher: Option<Teacher>,
 }
 
 impl<'a> Trainer<'a> {
@@ -100,6 +105,7 @@ impl<'a> Trainer<'a> {
             data,
             manifest,
             latents,
+            teacher: None,
         };
         trainer.update_seeds()?;
         Ok(trainer)
@@ -290,9 +296,12 @@ impl<'a> Trainer<'a> {
                 .push(self.order.example(number, self.data.part(Part::Train)));
         }
         let mut rest = self.batch.as_slice();
-        for chunk in &mut self.chunks {
+        for (number, chunk) in self.chunks.iter_mut().enumerate() {
             let (own, after) = rest.split_at(chunk.examples());
             self.network.load(chunk, self.data, own);
+            if let Some(teacher) = &mut self.teacher {
+                teacher.load(number, self.data, own);
+            }
             rest = after;
         }
         let counts = self.batch.iter().map(|at| self.data.scored_count(*at));
@@ -309,30 +318,42 @@ impl<'a> Trainer<'a> {
         };
         let (oracle, data, batch) = (oracle.as_ref(), self.data, &self.batch);
         let weight = 1.0 / self.scored as f32;
-        let work = |first: usize, chunks: &mut [Chunk]| {
+        let (voice, lessons) = match &mut self.teacher {
+            Some(teacher) => {
+                let (voice, lessons) = teacher.parts();
+                (Some(voice), lessons)
+            }
+            None => (None, &mut [][..]),
+        };
+        let work = |first: usize, chunks: &mut [Chunk], lessons: &mut [Chunk]| {
+            let mut lessons = lessons.iter_mut();
             for (at, chunk) in chunks.iter_mut().enumerate() {
                 let number = first + at;
+                let lesson = voice.zip(lessons.next()).map(|(v, chunk)| v.lesson(chunk));
                 if let Some(oracle) = oracle {
                     let begin = number * CHUNK_EXAMPLES;
                     let examples = &batch[begin..begin + chunk.examples()];
                     let mut dither = oracle.dither(data, examples, begin);
-                    network.run(chunk, &mut dither, weight);
+                    network.run(chunk, &mut dither, lesson, weight);
                 } else {
                     // A batch has at most 2¹² examples, so the two never mix.
                     let index = u64::from(step) << 12 | number as u64;
                     let rng = Rng::new(config.rng_seed, Purpose::Dither, index);
                     let mut dither = FastDither::new(rng, config.dither_bits);
-                    network.run(chunk, &mut dither, weight);
+                    network.run(chunk, &mut dither, lesson, weight);
                 }
             }
         };
         let share = self.chunks.len().div_ceil(self.threads);
         let (own, others) = self.chunks.split_at_mut(share);
+        let (own_lessons, other_lessons) = lessons.split_at_mut(share.min(lessons.len()));
+        let mut other_lessons = other_lessons.chunks_mut(share);
         thread::scope(|scope| {
             for (at, group) in others.chunks_mut(share).enumerate() {
-                scope.spawn(move || work((at + 1) * share, group));
+                let lessons = other_lessons.next().unwrap_or_default();
+                scope.spawn(move || work((at + 1) * share, group, lessons));
             }
-            work(0, own);
+            work(0, own, own_lessons);
         });
     }
 

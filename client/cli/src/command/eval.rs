@@ -42,7 +42,7 @@ pub struct EvalArgs {
     #[command(flatten)]
     examples: ExampleArgs,
     /// Judge every character of a text's test part once, with at least half a window
-    /// before it, instead of 300 whole windows
+    /// before it, instead of 2000 whole windows
     #[arg(long)]
     sliding: bool,
     /// Write the reliability diagram and the abstention curve: NAME-reliability.svg and

@@ -1,10 +1,12 @@
-//! Runs of bytes: topics of texts, and whether hash outputs can be told apart.
+//! Runs of bytes: topics of texts, types of data, and whether hash outputs can be told
+//! apart.
 
 use std::path::Path;
 
 use hasher_train::data::{DataShape, Dataset};
 use hasher_work::digest;
 
+use super::fragments::{TYPES, fragments};
 use super::text::kjv;
 use super::{LoadOptions, Loaded, parts};
 use crate::error::DataError;
@@ -21,6 +23,8 @@ const PIECES_MAX: usize = 4000;
 const BLOCK: usize = 10_000;
 /// Digests of the distinguisher.
 const DIGESTS: usize = 8000;
+/// Fragments of each type for training and for the test.
+const FRAGMENTS: [usize; 2] = [5000, 500];
 /// Bit of the digest that gives the secret away when it leaks.
 const LEAKED_BIT: usize = 100;
 
@@ -109,18 +113,37 @@ fn of_bits(
     Loaded::new(place, data, Recipe::Bytes { bytes, classes })
 }
 
+/// Lessons of cryptography: what can be told from bytes, and what can not.
+pub(super) fn load_crypto(source: &str) -> Result<Loaded, DataError> {
+    match source {
+        "leaked-bit" => load_digests(source, true),
+        "sha256" => load_digests(source, false),
+        "fragments" => load_fragments(source),
+        _ => {
+            let error = DataError::new(source, "no such experiment");
+            Err(error.hint("choose `leaked-bit`, `sha256` or `fragments`"))
+        }
+    }
+}
+
+/// Which of six types of data 128 bytes are.
+fn load_fragments(source: &str) -> Result<Loaded, DataError> {
+    let [train, test] = fragments(PIECE, FRAGMENTS)?;
+    let boundary = train.len();
+    let (mut codes, mut labels) = (Vec::new(), Vec::new());
+    for (bytes, label) in train.into_iter().chain(test) {
+        codes.extend(bit_codes(&bytes));
+        labels.push(label);
+    }
+    let split = (0..labels.len()).partition(|at| *at < boundary);
+    let classes = TYPES.map(str::to_owned).to_vec();
+    of_bits(source, PIECE, codes, labels, classes, split)
+}
+
 /// SHA-256 of random messages; the class is the message's first bit. With a leak one
 /// bit of the output equals it nine times out of ten; without, nothing is known that
 /// does better than chance.
-pub(super) fn load_crypto(source: &str) -> Result<Loaded, DataError> {
-    let leaks = match source {
-        "leaked-bit" => true,
-        "sha256" => false,
-        _ => {
-            let error = DataError::new(source, "no such hash experiment");
-            return Err(error.hint("choose `leaked-bit` or `sha256`"));
-        }
-    };
+fn load_digests(source: &str, leaks: bool) -> Result<Loaded, DataError> {
     let mut stream = Stream::new("messages");
     let (mut codes, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..DIGESTS {

@@ -18,7 +18,7 @@ const BLOCK: usize = 10_000;
 /// One block in so many is for the test.
 const TEST_BLOCK_EVERY: usize = 20;
 /// Windows of the test text that are drawn for a score.
-const TEST_WINDOWS: usize = 300;
+const TEST_WINDOWS: usize = 2000;
 /// Characters of the King James text besides letters.
 const KJV_SIGNS: &str = " \n.,;:?!'()-";
 /// Longest text, 32 MiB: one window can begin at each character.

@@ -36,6 +36,21 @@ pub(crate) fn cross_entropy(
     }
 }
 
+/// Changes the gradient of [`cross_entropy`] to that against a mixture of the label and a
+/// teacher's `probabilities`, of which `share` is the teacher's.
+pub(crate) fn follow(
+    probabilities: &[f32],
+    share: f32,
+    label: usize,
+    weight: f32,
+    gradient: &mut [f32],
+) {
+    for (gradient, p) in gradient.iter_mut().zip(probabilities) {
+        *gradient -= share * weight * p;
+    }
+    gradient[label] += share * weight;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +65,25 @@ mod tests {
             f64::from(cross_entropy(logits, 4, 1.0, gradient).loss)
         };
         assert_gradient(&point, run);
+    }
+
+    #[test]
+    fn gradient_of_a_lesson_is_that_of_the_mixed_losses() {
+        let (logits, lesson) = (values(5, 42), [0.1, 0.2, 0.3, 0.25, 0.15]);
+        let of = |label: usize| {
+            let mut gradient = [0.0; 5];
+            cross_entropy(&logits, label, 2.0, &mut gradient);
+            gradient
+        };
+        let mut followed = of(3);
+        follow(&lesson, 0.4, 3, 2.0, &mut followed);
+        for (class, got) in followed.iter().enumerate() {
+            let mixed = (0..5)
+                .map(|label| lesson[label] * of(label)[class])
+                .sum::<f32>();
+            let expected = 0.6 * of(3)[class] + 0.4 * mixed;
+            assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+        }
     }
 
     #[test]

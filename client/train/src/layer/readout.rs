@@ -4,6 +4,7 @@
 use hasher_model::CodeRange;
 
 use super::activation::{Activate, Lane};
+use super::attention::soft_max;
 use super::loss::{self, RowLoss};
 use super::norm;
 use crate::dense::{Dense, DenseGradient};
@@ -13,6 +14,15 @@ use hasher_kernel::Gemm;
 
 /// What an output should be; nothing where it does not count.
 pub(crate) type Label = Option<u8>;
+
+/// What a teacher says of every output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lesson<'a> {
+    /// Of each class, one row per output.
+    pub probabilities: &'a [f32],
+    /// How much of the target they are, 0 to 1; the rest is the label.
+    pub share: f32,
+}
 
 /// Borrowed parameters of the read-out.
 #[derive(Debug, Clone, Copy)]
@@ -113,10 +123,11 @@ impl Readout<'_> {
     }
 
     /// Loss of every output that counts; keeps the gradient of the logits, each of
-    /// them counting `weight`.
+    /// them counting `weight`, against the labels or what of them a lesson says.
     pub(crate) fn loss(
         &self,
         labels: &[Label],
+        lesson: Option<Lesson<'_>>,
         weight: f32,
         state: &mut ReadoutState,
     ) -> Vec<RowLoss> {
@@ -124,14 +135,32 @@ impl Readout<'_> {
         let rows = state.logits.chunks_exact(classes);
         rows.zip(state.d_logits.chunks_exact_mut(classes))
             .zip(labels)
-            .filter_map(|((logits, d), label)| {
-                let Some(label) = label else {
+            .enumerate()
+            .filter_map(|(row, ((logits, d), label))| {
+                let Some(label) = label.map(usize::from) else {
                     d.fill(0.0);
                     return None;
                 };
-                Some(loss::cross_entropy(logits, usize::from(*label), weight, d))
+                let loss = loss::cross_entropy(logits, label, weight, d);
+                if let Some(Lesson {
+                    probabilities,
+                    share,
+                }) = lesson
+                {
+                    let probabilities = &probabilities[row * classes..][..classes];
+                    loss::follow(probabilities, share, label, weight, d);
+                }
+                Some(loss)
             })
             .collect()
+    }
+
+    /// Soft-max of the last forward's logits, which it replaces; one row per output.
+    pub(crate) fn probabilities<'s>(&self, state: &'s mut ReadoutState) -> &'s [f32] {
+        for row in state.logits.chunks_exact_mut(self.shape.classes) {
+            soft_max(row);
+        }
+        &state.logits
     }
 
     /// Logits of the last forward, one row per output.

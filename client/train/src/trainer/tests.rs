@@ -290,3 +290,47 @@ fn training_goes_on_from_the_weights_of_a_model() {
         }
     }
 }
+
+#[test]
+fn a_pupil_learns_from_a_teacher_and_only_from_a_fitting_one() {
+    let data = digits();
+    let float = TrainConfig {
+        weights: Weights::Float,
+        activation: Activation::Gelu,
+        width: 32,
+        hidden: 32,
+        ..short(Kind::Hb32, 12)
+    };
+    let teacher = || {
+        let mut teacher = Trainer::new(float.clone(), &data).unwrap();
+        while !teacher.is_finished() {
+            teacher.step().unwrap();
+        }
+        teacher
+    };
+    let config = TrainConfig {
+        batch: 30,
+        ..short(Kind::Hb32, 12)
+    };
+    let taught = |share: f32, threads: usize| {
+        let mut trainer = Trainer::new(config.clone(), &data).unwrap();
+        trainer.learn_from(teacher(), share).unwrap();
+        trainer.set_threads(threads);
+        while !trainer.is_finished() {
+            trainer.step().unwrap();
+        }
+        trainer.model().unwrap().to_bytes()
+    };
+    let alone = trained(config.clone(), &data, 1);
+    assert_eq!(taught(0.0, 1), alone, "a share of nothing changes nothing");
+    assert_ne!(taught(0.5, 1), alone);
+    assert_eq!(taught(0.5, 1), taught(0.5, 3), "threads do not matter");
+
+    let refused = |teacher: TrainConfig, share: f32| {
+        let mut trainer = Trainer::new(config.clone(), &data).unwrap();
+        let teacher = Trainer::new(teacher, &data).unwrap();
+        trainer.learn_from(teacher, share).unwrap_err().to_string()
+    };
+    assert!(refused(float.clone(), 1.5).contains("0 to 1"));
+    assert!(refused(config.clone(), 0.5).contains("it dithers"));
+}

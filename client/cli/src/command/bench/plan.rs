@@ -12,8 +12,10 @@ pub struct Plan {
 /// One row.
 pub struct Entry {
     pub task: TaskName,
-    pub name: &'static str,
+    pub name: String,
     pub config: TrainConfig,
+    /// How much a float model of the same sizes and steps, trained first, teaches.
+    pub teacher: Option<f32>,
 }
 
 /// (better, worse) of the quick plan with 21 passes: differences far above chance.
@@ -43,182 +45,277 @@ impl Entry {
             Err(_) => trainer.float_bytes(),
         }
     }
+
+    /// What the row's teacher is trained by.
+    pub fn teacher_config(&self) -> TrainConfig {
+        float(&self.config)
+    }
 }
 
 impl Plan {
     /// Less than five minutes on two cores.
     pub fn quick() -> Self {
-        let base = TrainConfig {
-            steps: 250,
-            ..TrainConfig::default()
-        };
-        let one_bit = TrainConfig {
-            code_bits: 1,
-            ..base.clone()
-        };
-        let frozen = TrainConfig {
-            surrogate: Surrogate::Frozen,
-            ..base.clone()
-        };
-        Self {
-            entries: vec![
-                digits("float, GELU", float(&base)),
-                digits("hb32, HashAct", base.clone()),
-                digits("kron, HashAct", of_kind(&base, Kind::Kron)),
-                digits("hb32, HashAct 1 bit", one_bit),
-                digits("hb32, frozen control", frozen),
-            ],
-        }
+        let base = steps(&TrainConfig::default(), 250);
+        let mut plan = Self::empty();
+        plan.add(TaskName::Digits, "float, GELU", float(&base));
+        plan.add(TaskName::Digits, "hb32, HashAct", base.clone());
+        plan.add(TaskName::Digits, "kron, HashAct", kind(&base, Kind::Kron));
+        plan.add(TaskName::Digits, "hb32, HashAct 1 bit", code_bits(&base, 1));
+        let frozen = surrogate(&base, Surrogate::Frozen);
+        plan.add(TaskName::Digits, "hb32, frozen control", frozen);
+        plan
     }
 
-    /// The rows of the reference's tables that short training reaches.
+    /// The rows of the specification's section 12 whose kinds of seeds exist.
     pub fn table() -> Self {
-        let base = TrainConfig {
-            steps: 500,
-            ..TrainConfig::default()
-        };
-        let mut entries = vec![
-            digits("float, GELU", float(&base)),
-            digits(
-                "float, HashAct",
-                TrainConfig {
-                    weights: Weights::Float,
-                    ..base.clone()
-                },
-            ),
-            digits(
-                "hb32, GELU",
-                TrainConfig {
-                    activation: Activation::Gelu,
-                    ..base.clone()
-                },
-            ),
-            digits("hb32, HashAct", base.clone()),
-            digits("hb32, HashAct, 800 steps", TrainConfig::default()),
-            digits(
-                "hb32, HashAct, r = 1",
-                TrainConfig {
-                    dither_bits: 1,
-                    ..base.clone()
-                },
-            ),
-            digits(
-                "hb32, nearest",
-                TrainConfig {
-                    activation: Activation::Nearest,
-                    ..base.clone()
-                },
-            ),
-            digits(
-                "hb32, HashAct 2 bit",
-                TrainConfig {
-                    code_bits: 2,
-                    ..base.clone()
-                },
-            ),
-            digits(
-                "hb32, HashAct 1 bit",
-                TrainConfig {
-                    code_bits: 1,
-                    ..base.clone()
-                },
-            ),
-            digits("hb16, HashAct", of_kind(&base, Kind::Hb16)),
-            digits("kron, HashAct", of_kind(&base, Kind::Kron)),
-            digits("bin, HashAct", of_kind(&base, Kind::Bin)),
-            digits("tern, HashAct", of_kind(&base, Kind::Tern)),
-        ];
-        for (name, surrogate) in [
-            ("hb32, straight-through", Surrogate::StraightThrough),
-            ("hb32, logistic noise", Surrogate::Logistic),
-            ("hb32, frozen control", Surrogate::Frozen),
-        ] {
-            let config = TrainConfig {
-                surrogate,
-                ..base.clone()
-            };
-            entries.push(digits(name, config));
-        }
-        let text = TrainConfig {
-            steps: 1000,
-            peak_learning_rate: 3e-3,
-            kinds: Kinds::all(Kind::Hb16),
-            ..TrainConfig::default()
-        };
-        entries.push(entry(TaskName::Text, "float, GELU, d 64", float(&text)));
-        entries.push(entry(TaskName::Text, "hb16, HashAct, d 64", text));
-        Self { entries }
-    }
-
-    /// Wider and longer.
-    pub fn long() -> Self {
-        let mut plan = Self::table();
-        let digits_long = TrainConfig {
-            steps: 3000,
-            ..TrainConfig::default()
-        };
-        plan.entries
-            .push(digits("hb32, HashAct, 3000 steps", digits_long));
-        let text = TrainConfig {
-            width: 128,
-            hidden: 256,
-            peak_learning_rate: 3e-3,
-            steps: 1000,
-            ..TrainConfig::default()
-        };
-        let wide = |kind, steps| TrainConfig {
-            steps,
-            ..of_kind(&text, kind)
-        };
-        for (name, config) in [
-            ("float, GELU, d 128", float(&text)),
-            ("hb32, HashAct, d 128", wide(Kind::Hb32, 1000)),
-            ("hb16, HashAct, d 128", wide(Kind::Hb16, 1000)),
-            ("hb16, HashAct, d 128, 6000 steps", wide(Kind::Hb16, 6000)),
-        ] {
-            plan.entries.push(entry(TaskName::Text, name, config));
-        }
+        let mut plan = Self::empty();
+        plan.add_digits();
+        plan.add_text();
         let fashion = TrainConfig {
             steps: 600,
             batch: 64,
-            kinds: Kinds::all(Kind::Hb16),
-            ..TrainConfig::default()
+            ..kind(&TrainConfig::default(), Kind::Hb16)
         };
-        let longer = TrainConfig {
+        for (task, config) in [
+            (TaskName::Image, fashion.clone()),
+            (TaskName::Crypto, steps(&fashion, 500)),
+        ] {
+            plan.add(task, "float, GELU", float(&config));
+            plan.add(task, "hb16, HashAct", config.clone());
+            plan.add(task, "hb32, HashAct", kind(&config, Kind::Hb32));
+        }
+        plan.add(TaskName::Image, "bin, HashAct", kind(&fashion, Kind::Bin));
+        plan
+    }
+
+    fn add_digits(&mut self) {
+        let base = steps(&TrainConfig::default(), 500);
+        let nearest = activation(&base, Activation::Nearest);
+        for (name, config) in [
+            ("float, GELU", float(&base)),
+            ("float, HashAct", with_float_weights(&base)),
+            ("hb32, GELU", activation(&base, Activation::Gelu)),
+            ("hb32, HashAct", base.clone()),
+            ("hb32, HashAct, 800 steps", steps(&base, 800)),
+            ("hb32, HashAct, r = 8", dither_bits(&base, 8)),
+            ("hb32, HashAct, r = 1", dither_bits(&base, 1)),
+            ("hb32, nearest", nearest.clone()),
+            ("hb32, HashAct 2 bit", code_bits(&base, 2)),
+            ("hb32, nearest 2 bit", code_bits(&nearest, 2)),
+            ("hb32, HashAct 1 bit", code_bits(&base, 1)),
+            ("hb16, HashAct", kind(&base, Kind::Hb16)),
+            ("kron, HashAct", kind(&base, Kind::Kron)),
+            ("bin, HashAct", kind(&base, Kind::Bin)),
+            ("tern, HashAct", kind(&base, Kind::Tern)),
+            (
+                "hb32, straight-through",
+                surrogate(&base, Surrogate::StraightThrough),
+            ),
+            (
+                "hb32, logistic noise",
+                surrogate(&base, Surrogate::Logistic),
+            ),
+            ("hb32, frozen control", surrogate(&base, Surrogate::Frozen)),
+        ] {
+            self.add(TaskName::Digits, name, config);
+        }
+    }
+
+    fn add_text(&mut self) {
+        let narrow = text(64, 1000);
+        let wide = text(128, 1000);
+        let nearest = activation(&narrow, Activation::Nearest);
+        for (name, config) in [
+            ("float, GELU, d 64", float(&narrow)),
+            ("float, HashAct, d 64", with_float_weights(&narrow)),
+            ("tern, HashAct, d 64", kind(&narrow, Kind::Tern)),
+            ("hb8, HashAct, d 64", kind(&narrow, Kind::Hb8)),
+            ("bin, HashAct, d 64", kind(&narrow, Kind::Bin)),
+            ("hb16, HashAct, d 64", narrow.clone()),
+            ("hb16, nearest, d 64", nearest.clone()),
+            ("kron, HashAct, d 64", kind(&narrow, Kind::Kron)),
+            ("hb32, HashAct, d 64", kind(&narrow, Kind::Hb32)),
+            ("hb16, HashAct 2 bit, d 64", code_bits(&narrow, 2)),
+            ("hb16, nearest 2 bit, d 64", code_bits(&nearest, 2)),
+            ("hb16, HashAct, d 64, 3000 steps", steps(&narrow, 3000)),
+            ("hb32, HashAct, d 128", kind(&wide, Kind::Hb32)),
+            ("hb16, HashAct, d 128", wide),
+        ] {
+            self.add(TaskName::Text, name, config);
+        }
+    }
+
+    /// Wider, longer, mixed and taught; an hour or two.
+    pub fn long() -> Self {
+        let mut plan = Self::empty();
+        let digits = steps(&TrainConfig::default(), 3000);
+        plan.add(TaskName::Digits, "hb32, HashAct, 3000 steps", digits);
+
+        let text = text(128, 1000);
+        let slow = TrainConfig {
+            peak_learning_rate: 1.5e-3,
+            ..text.clone()
+        };
+        let mixed = |kinds: &str| TrainConfig {
+            kinds: kinds.parse().unwrap_or(slow.kinds),
+            ..slow.clone()
+        };
+        let nearest = activation(&slow, Activation::Nearest);
+        let long = steps(&slow, 12_000);
+        for (name, config) in [
+            ("float, GELU, d 128", float(&text)),
+            ("hb16, HashAct, d 128, rate 0.0015", slow.clone()),
+            (
+                "hb16 with head of hb8, d 128, rate 0.0015",
+                mixed("hb16,head=hb8"),
+            ),
+            (
+                "hb16 with head of nib, d 128, rate 0.0015",
+                mixed("hb16,head=nib"),
+            ),
+            ("hb16 trained without dither, d 128, rate 0.0015", nearest),
+            (
+                "hb16, HashAct, d 128, 12000 steps, rate 0.0015",
+                long.clone(),
+            ),
+        ] {
+            plan.add(TaskName::Text, name, config);
+        }
+        plan.add_taught(
+            TaskName::Text,
+            "hb16 taught by float, d 128, rate 0.0015",
+            slow,
+        );
+
+        let fashion = |width| TrainConfig {
             steps: 9000,
-            ..fashion.clone()
+            batch: 64,
+            width,
+            hidden: 2 * width,
+            ..kind(&TrainConfig::default(), Kind::Hb16)
         };
         for (name, config) in [
-            ("float, GELU", float(&fashion)),
-            ("hb16, HashAct", fashion.clone()),
-            ("hb32, HashAct", of_kind(&fashion, Kind::Hb32)),
-            ("hb16, HashAct, 9000 steps", longer),
+            ("float, GELU, 9000 steps", float(&fashion(64))),
+            ("hb16, HashAct, 9000 steps", fashion(64)),
+            ("float, GELU, d 80, 9000 steps", float(&fashion(80))),
+            ("hb16, HashAct, d 80, 9000 steps", fashion(80)),
         ] {
-            plan.entries.push(entry(TaskName::Image, name, config));
+            plan.add(TaskName::Image, name, config);
         }
+        let name = "hb16 taught by float, d 80, 9000 steps";
+        plan.add_taught(TaskName::Image, name, fashion(80));
         plan
+    }
+
+    fn empty() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, task: TaskName, name: &str, config: TrainConfig) {
+        self.entries.push(Entry {
+            task,
+            name: name.to_owned(),
+            config,
+            teacher: None,
+        });
+    }
+
+    fn add_taught(&mut self, task: TaskName, name: &str, config: TrainConfig) {
+        self.add(task, name, config);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.teacher = Some(TEACHER_SHARE);
+        }
     }
 }
 
-fn entry(task: TaskName, name: &'static str, config: TrainConfig) -> Entry {
-    Entry { task, name, config }
-}
+/// How much of a target is the teacher's.
+const TEACHER_SHARE: f32 = 0.5;
 
-fn digits(name: &'static str, config: TrainConfig) -> Entry {
-    entry(TaskName::Digits, name, config)
-}
-
-fn float(config: &TrainConfig) -> TrainConfig {
+/// The language model of the specification's section 12.2.
+fn text(width: u32, steps: u32) -> TrainConfig {
     TrainConfig {
-        weights: Weights::Float,
-        activation: Activation::Gelu,
+        width,
+        hidden: 2 * width,
+        peak_learning_rate: 3e-3,
+        steps,
+        ..kind(&TrainConfig::default(), Kind::Hb16)
+    }
+}
+
+fn steps(config: &TrainConfig, steps: u32) -> TrainConfig {
+    TrainConfig {
+        steps,
         ..config.clone()
     }
 }
 
-fn of_kind(config: &TrainConfig, kind: Kind) -> TrainConfig {
+fn kind(config: &TrainConfig, kind: Kind) -> TrainConfig {
     TrainConfig {
         kinds: Kinds::all(kind),
         ..config.clone()
+    }
+}
+
+fn activation(config: &TrainConfig, activation: Activation) -> TrainConfig {
+    TrainConfig {
+        activation,
+        ..config.clone()
+    }
+}
+
+fn surrogate(config: &TrainConfig, surrogate: Surrogate) -> TrainConfig {
+    TrainConfig {
+        surrogate,
+        ..config.clone()
+    }
+}
+
+fn code_bits(config: &TrainConfig, code_bits: u32) -> TrainConfig {
+    TrainConfig {
+        code_bits,
+        ..config.clone()
+    }
+}
+
+fn dither_bits(config: &TrainConfig, dither_bits: u32) -> TrainConfig {
+    TrainConfig {
+        dither_bits,
+        ..config.clone()
+    }
+}
+
+fn with_float_weights(config: &TrainConfig) -> TrainConfig {
+    TrainConfig {
+        weights: Weights::Float,
+        ..config.clone()
+    }
+}
+
+fn float(config: &TrainConfig) -> TrainConfig {
+    activation(&with_float_weights(config), Activation::Gelu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_title_of_its_own_and_can_be_trained() {
+        let plans = [Plan::quick(), Plan::table(), Plan::long()];
+        for plan in plans {
+            let mut titles: Vec<_> = plan.entries.iter().map(Entry::title).collect();
+            let count = titles.len();
+            titles.sort();
+            titles.dedup();
+            assert_eq!(titles.len(), count);
+            for entry in plan.entries {
+                assert!(entry.config.check().is_ok(), "{}", entry.title());
+                let is_mixed = entry.name.contains(" with head");
+                let has_mixed = entry.config.kinds != Kinds::all(Kind::Hb16);
+                assert!(!is_mixed || has_mixed, "{}", entry.title());
+            }
+        }
     }
 }
