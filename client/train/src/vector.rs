@@ -19,7 +19,14 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// `y += a · x`.
 pub(crate) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
+    let (y_blocks, y_rest) = y.as_chunks_mut::<8>();
+    let (x_blocks, x_rest) = x.as_chunks::<8>();
+    for (y, x) in y_blocks.iter_mut().zip(x_blocks) {
+        for i in 0..8 {
+            y[i] += a * x[i];
+        }
+    }
+    for (y, x) in y_rest.iter_mut().zip(x_rest) {
         *y += a * x;
     }
 }

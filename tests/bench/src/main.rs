@@ -13,6 +13,7 @@ mod range;
 mod report;
 #[cfg(feature = "socket")]
 mod socket;
+mod train;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,8 @@ enum Suite {
     Kernel,
     /// One digit by a digits model, 21 passes in direct mode.
     Model,
+    /// Products of matrices against the crate matrixmultiply, and steps of training.
+    Train,
     /// One whole range of 2^32 nonces on all CPUs.
     Range,
     /// Digests through hasherd's socket, against a blocking loop, tonic and no socket.
@@ -127,6 +130,12 @@ fn measure(
             kernel::batches(machine, turns, &mut report);
         }
         Suite::Model => model::inference(turns, &mut report),
+        Suite::Train => {
+            train::products(turns, &mut report);
+            println!("{report}");
+            println!("{}", train::steps(turns));
+            return Ok(Some(report));
+        }
         Suite::Range => {
             println!("{}\n", range::sweep());
             return Ok(None);

@@ -84,7 +84,6 @@ impl Report {
     }
 
     /// Adds one row; `figures` has a text for each column.
-    #[cfg(feature = "socket")]
     pub fn add_row(
         &mut self,
         task: &str,

@@ -34,15 +34,21 @@ impl Linear<'_> {
                 *y += b;
             }
         }
-        let rows = y.len() / self.outputs;
-        let shape = [rows, self.inputs, self.outputs];
-        gemm.multiply_add(shape, Left::Rows(x), self.transposed, y);
+        self.add_product(gemm, x, y);
     }
 
     /// `y = x·Wᵀ + b` for every row.
     pub(crate) fn forward(&self, gemm: &mut Gemm, x: &[f32], y: &mut [f32]) {
-        y.fill(0.0);
-        self.forward_add(gemm, x, y);
+        for row in y.chunks_exact_mut(self.outputs) {
+            row.copy_from_slice(self.bias);
+        }
+        self.add_product(gemm, x, y);
+    }
+
+    fn add_product(&self, gemm: &mut Gemm, x: &[f32], y: &mut [f32]) {
+        let rows = y.len() / self.outputs;
+        let shape = [rows, self.inputs, self.outputs];
+        gemm.multiply_add(shape, Left::Rows(x), self.transposed, y);
     }
 
     /// Adds the gradients of weights and bias, given dL/dy and the forward's `x`.
