@@ -27,7 +27,10 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
         &["hasher-kernel", "hasher-wire", "hasher-work"],
     ),
     ("hasher-model", &["hasher-kernel", "hasher-work"]),
-    ("hasher-train", &["hasher-model", "hasher-work"]),
+    (
+        "hasher-train",
+        &["hasher-kernel", "hasher-model", "hasher-work"],
+    ),
     ("hasher-data", &["hasher-train", "hasher-work"]),
     ("hasher-rules", &[]),
     (

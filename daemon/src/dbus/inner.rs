@@ -83,28 +83,27 @@ pub(super) async fn while_caller_stays<T>(
 
 /// Resolves when the caller's connection to the bus has ended, or our own.
 async fn caller_leaves(connection: &Connection, header: &Header<'_>) {
-    let watched = watch_caller(connection, header).await;
-    // Without a watch the work is bounded by its own deadline.
-    let Ok(mut changes) = watched else {
-        return std::future::pending().await;
-    };
-    // A unique name has one owner and is never given again: the first change is its end.
-    super::next(&mut changes).await;
+    match watch_caller(connection, header).await {
+        // A unique name has one owner and is never given again: the first change is its end.
+        Ok(Some(mut changes)) => {
+            super::next(&mut changes).await;
+        }
+        Ok(None) => {}
+        // Without a watch the work is bounded by its own deadline.
+        Err(_) => std::future::pending().await,
+    }
 }
 
+/// What tells that the caller leaves; nothing when it has left before the watch began.
 async fn watch_caller(
     connection: &Connection,
     header: &Header<'_>,
-) -> zbus::Result<zbus::fdo::NameOwnerChangedStream> {
+) -> zbus::Result<Option<zbus::fdo::NameOwnerChangedStream>> {
     let sender = header.sender().ok_or(zbus::Error::MissingField)?;
     let bus = DBusProxy::new(connection).await?;
     let changes = bus
         .receive_name_owner_changed_with_args(&[(0, sender.as_str())])
         .await?;
-    // It may have left before the watch began.
-    if bus.name_has_owner(sender.to_owned().into()).await? {
-        Ok(changes)
-    } else {
-        Err(zbus::Error::Failure("the caller left".into()))
-    }
+    let is_there = bus.name_has_owner(sender.to_owned().into()).await?;
+    Ok(is_there.then_some(changes))
 }
