@@ -145,64 +145,53 @@ impl Plan {
         }
     }
 
-    /// Wider, longer, mixed and taught; an hour or two.
+    /// The specification's open options, one change to the text model each, and what a
+    /// budget of their own brings text and images; an hour or two.
     pub fn long() -> Self {
         let mut plan = Self::empty();
         let digits = steps(&TrainConfig::default(), 3000);
         plan.add(TaskName::Digits, "hb32, HashAct, 3000 steps", digits);
 
-        let text = text(128, 1000);
-        let slow = TrainConfig {
-            peak_learning_rate: 1.5e-3,
-            ..text.clone()
-        };
+        let base = text(128, 1000);
         let mixed = |kinds: &str| TrainConfig {
-            kinds: kinds.parse().unwrap_or(slow.kinds),
-            ..slow.clone()
+            kinds: kinds.parse().unwrap_or(base.kinds),
+            ..base.clone()
         };
-        let nearest = activation(&slow, Activation::Nearest);
-        let long = steps(&slow, 12_000);
+        let slower = TrainConfig {
+            peak_learning_rate: 1.5e-3,
+            ..base.clone()
+        };
+        let large = batch(&base, 128);
         for (name, config) in [
-            ("float, GELU, d 128", float(&text)),
-            ("hb16, HashAct, d 128, rate 0.0015", slow.clone()),
+            ("hb32, HashAct, d 192", kind(&text(192, 1000), Kind::Hb32)),
             (
-                "hb16 with head of hb8, d 128, rate 0.0015",
-                mixed("hb16,head=hb8"),
+                "hb16 with head and embedding of hb8, d 128",
+                mixed("hb16,head=hb8,emb=hb8"),
             ),
-            (
-                "hb16 with head of nib, d 128, rate 0.0015",
-                mixed("hb16,head=nib"),
-            ),
-            ("hb16 trained without dither, d 128, rate 0.0015", nearest),
-            (
-                "hb16, HashAct, d 128, 12000 steps, rate 0.0015",
-                long.clone(),
-            ),
+            ("hb16 with head of nib, d 128", mixed("hb16,head=nib")),
+            ("hb16, HashAct, d 128, rate 0.0015", slower),
+            ("float, GELU, d 128, large batch", float(&large)),
+            ("hb16, HashAct, d 128, large batch", large),
         ] {
             plan.add(TaskName::Text, name, config);
         }
-        plan.add_taught(
-            TaskName::Text,
-            "hb16 taught by float, d 128, rate 0.0015",
-            slow,
-        );
+        plan.add_taught(TaskName::Text, "hb16 taught by float, d 128", base);
 
         let fashion = |width| TrainConfig {
-            steps: 9000,
-            batch: 64,
+            steps: 2500,
+            batch: 256,
             width,
             hidden: 2 * width,
             ..kind(&TrainConfig::default(), Kind::Hb16)
         };
         for (name, config) in [
-            ("float, GELU, 9000 steps", float(&fashion(64))),
-            ("hb16, HashAct, 9000 steps", fashion(64)),
-            ("float, GELU, d 80, 9000 steps", float(&fashion(80))),
-            ("hb16, HashAct, d 80, 9000 steps", fashion(80)),
+            ("hb16, HashAct, d 64, large batch", fashion(64)),
+            ("float, GELU, d 80, large batch", float(&fashion(80))),
+            ("hb16, HashAct, d 80, large batch", fashion(80)),
         ] {
             plan.add(TaskName::Image, name, config);
         }
-        let name = "hb16 taught by float, d 80, 9000 steps";
+        let name = "hb16 taught by float, d 80, large batch";
         plan.add_taught(TaskName::Image, name, fashion(80));
         plan
     }
@@ -247,6 +236,13 @@ fn text(width: u32, steps: u32) -> TrainConfig {
 fn steps(config: &TrainConfig, steps: u32) -> TrainConfig {
     TrainConfig {
         steps,
+        ..config.clone()
+    }
+}
+
+fn batch(config: &TrainConfig, batch: u32) -> TrainConfig {
+    TrainConfig {
+        batch,
         ..config.clone()
     }
 }
