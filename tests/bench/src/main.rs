@@ -16,6 +16,8 @@ mod socket;
 mod train;
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -25,6 +27,8 @@ use report::Report;
 /// How often a suite may miss a floor before that counts: a neighbour on the same
 /// processor can hold one kind of instruction back for a whole run.
 const ATTEMPTS: usize = 3;
+/// Time for a neighbour to become quiet again.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// Measures Hasher beside its peers and prints a Markdown table.
 #[derive(Debug, Parser)]
@@ -96,7 +100,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             if !arguments.check || missed.is_empty() {
                 break;
             }
-            println!("Missed, and measured again: {}.\n", missed.join("; "));
+            let pause = PAUSE.as_secs();
+            println!(
+                "Missed, so measured again in {pause} s: {}.\n",
+                missed.join("; ")
+            );
+            thread::sleep(PAUSE);
             if let Some(report) = measure(arguments, suite, &machine, turns)? {
                 let again = report.missed();
                 missed.retain(|row| again.contains(row));
