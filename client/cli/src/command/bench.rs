@@ -58,7 +58,7 @@ struct ModelArgs {
     /// Few steps of the digits; fails if the order of the models is not as expected
     #[arg(long, conflicts_with = "long")]
     quick: bool,
-    /// Instead, wider models, mixed kinds, teachers and longer training, on all test
+    /// Instead, wider models, mixed kinds, teachers and larger batches, on all test
     /// examples: hours
     #[arg(long)]
     long: bool,

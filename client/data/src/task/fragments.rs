@@ -66,8 +66,8 @@ pub(super) fn fragments(size: usize, counts: [usize; 2]) -> Result<[Vec<Fragment
     Ok([part(counts[0], false), part(counts[1], true)])
 }
 
-/// Every chapter's worth of text as a stream of its own, so that fragments meet many
-/// different codes.
+/// Every 64 KiB of text as a stream of its own, so that fragments meet many different
+/// codes.
 fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut all = Vec::new();
     for part in text.chunks(64 << 10) {
