@@ -157,10 +157,7 @@ impl Plan {
             kinds: kinds.parse().unwrap_or(base.kinds),
             ..base.clone()
         };
-        let slower = TrainConfig {
-            peak_learning_rate: 1.5e-3,
-            ..base.clone()
-        };
+        let slower = with(&base, |c| c.peak_learning_rate = 1.5e-3);
         let large = batch(&base, 128);
         for (name, config) in [
             ("hb32, HashAct, d 192", kind(&text(192, 1000), Kind::Hb32)),
@@ -233,60 +230,43 @@ fn text(width: u32, steps: u32) -> TrainConfig {
     }
 }
 
+/// A configuration with one change.
+fn with(config: &TrainConfig, change: impl FnOnce(&mut TrainConfig)) -> TrainConfig {
+    let mut config = config.clone();
+    change(&mut config);
+    config
+}
+
 fn steps(config: &TrainConfig, steps: u32) -> TrainConfig {
-    TrainConfig {
-        steps,
-        ..config.clone()
-    }
+    with(config, |c| c.steps = steps)
 }
 
 fn batch(config: &TrainConfig, batch: u32) -> TrainConfig {
-    TrainConfig {
-        batch,
-        ..config.clone()
-    }
+    with(config, |c| c.batch = batch)
 }
 
 fn kind(config: &TrainConfig, kind: Kind) -> TrainConfig {
-    TrainConfig {
-        kinds: Kinds::all(kind),
-        ..config.clone()
-    }
+    with(config, |c| c.kinds = Kinds::all(kind))
 }
 
 fn activation(config: &TrainConfig, activation: Activation) -> TrainConfig {
-    TrainConfig {
-        activation,
-        ..config.clone()
-    }
+    with(config, |c| c.activation = activation)
 }
 
 fn surrogate(config: &TrainConfig, surrogate: Surrogate) -> TrainConfig {
-    TrainConfig {
-        surrogate,
-        ..config.clone()
-    }
+    with(config, |c| c.surrogate = surrogate)
 }
 
 fn code_bits(config: &TrainConfig, code_bits: u32) -> TrainConfig {
-    TrainConfig {
-        code_bits,
-        ..config.clone()
-    }
+    with(config, |c| c.code_bits = code_bits)
 }
 
 fn dither_bits(config: &TrainConfig, dither_bits: u32) -> TrainConfig {
-    TrainConfig {
-        dither_bits,
-        ..config.clone()
-    }
+    with(config, |c| c.dither_bits = dither_bits)
 }
 
 fn with_float_weights(config: &TrainConfig) -> TrainConfig {
-    TrainConfig {
-        weights: Weights::Float,
-        ..config.clone()
-    }
+    with(config, |c| c.weights = Weights::Float)
 }
 
 fn float(config: &TrainConfig) -> TrainConfig {
