@@ -3,6 +3,7 @@
 //! It owns the rounding rule and the bit order of codes and dither. A vector's
 //! dither depends on all its nearest codes, so it works on whole vectors.
 
+use hasher_kernel::{Loop, run};
 use hasher_work::Digest;
 
 use crate::config::Config;
@@ -59,7 +60,7 @@ impl HashActivation {
     /// When the lengths do not fit one another.
     pub fn apply(
         &mut self,
-        z: &[i64],
+        z: &[i32],
         width: usize,
         range: Range,
         lanes: &[(Digest, LaneKey)],
@@ -73,12 +74,22 @@ impl HashActivation {
         let stride = out.len() / lanes.len();
         assert!(stride >= width, "rows hold their vectors");
         self.oracle.clear();
-        self.exact.clear();
-        for (z, (_, key)) in z.chunks_exact(width).zip(lanes) {
-            self.round_to_nearest(z, range, *key);
+        self.exact.resize(z.len(), 0);
+        self.nearest.resize(width, 0);
+        let rows = z
+            .chunks_exact(width)
+            .zip(self.exact.chunks_exact_mut(width));
+        for ((z, exact), (_, key)) in rows.zip(lanes) {
+            run(Nearest {
+                z,
+                range,
+                code_bits: self.code_bits,
+                exact,
+                nearest: &mut self.nearest,
+                packed: self.oracle.add(*key, self.code_bits, width),
+            });
         }
-        let per_block = 256 / self.dither_bits as usize;
-        let blocks = width.div_ceil(per_block);
+        let blocks = width.div_ceil(DITHER_BITS / self.dither_bits as usize);
         let anchors = lanes.iter().map(|(anchor, _)| anchor);
         let dither = self.oracle.dither(anchors, blocks);
         self.count.lanes += lanes.len() as u64;
@@ -87,53 +98,86 @@ impl HashActivation {
             Range::Signed => (2, 1 - (1i16 << self.code_bits)),
             Range::Unsigned => (1, 0),
         };
-        let round = match self.dither_bits {
-            1 => round::<1>,
-            2 => round::<2>,
-            4 => round::<4>,
-            _ => round::<8>,
-        };
-        let vectors = self
-            .exact
-            .chunks_exact(width)
-            .zip(dither.chunks_exact(blocks));
-        for ((exact, dither), out) in vectors.zip(out.chunks_exact_mut(stride)) {
-            let pieces = exact
-                .chunks(per_block)
-                .zip(out[..width].chunks_mut(per_block));
-            for ((exact, out), bits) in pieces.zip(dither) {
-                round(exact, &bits.0, out, step, low);
+        let rows = self.exact.chunks_exact(width);
+        for ((exact, dither), out) in rows
+            .zip(dither.chunks_exact(blocks))
+            .zip(out.chunks_exact_mut(stride))
+        {
+            let out = &mut out[..width];
+            match self.dither_bits {
+                1 => run(Round::<1>(exact, dither, out, step, low)),
+                2 => run(Round::<2>(exact, dither, out, step, low)),
+                4 => run(Round::<4>(exact, dither, out, step, low)),
+                _ => run(Round::<8>(exact, dither, out, step, low)),
             }
         }
     }
+}
 
-    /// Adds one vector to `exact`, and its lane to the oracle.
-    fn round_to_nearest(&mut self, z: &[i64], range: Range, key: LaneKey) {
+/// Bits of one digest.
+const DITHER_BITS: usize = 256;
+
+/// Dither-free codes of one vector.
+struct Nearest<'a> {
+    z: &'a [i32],
+    range: Range,
+    code_bits: u32,
+    /// With 16 fractional bits, clamped to the code's range.
+    exact: &'a mut [u32],
+    nearest: &'a mut [u8],
+    /// Those behind one another, the first in the lowest bits; zeros so far.
+    packed: &'a mut [u8],
+}
+
+impl Loop for Nearest<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
         // Far outside every code's range; nearer values keep within 32 bits.
-        const FAR: i64 = 1 << 18;
+        const FAR: i32 = 1 << 18;
         let b = self.code_bits;
         let most = (1i32 << b) - 1;
-        let begin = self.exact.len();
-        let near = z.iter().map(|z| (*z).clamp(-FAR, FAR) as i32);
-        match range {
-            Range::Signed => self.exact.extend(near.map(|z| {
-                let t = ((z << b) >> 2) + (most << 15);
-                t.clamp(0, most << 16).cast_unsigned()
-            })),
-            Range::Unsigned => self
-                .exact
-                .extend(near.map(|z| ((z << b) >> 1).clamp(0, most << 16).cast_unsigned())),
+        let (shift, offset) = match self.range {
+            Range::Signed => (2, most << 15),
+            Range::Unsigned => (1, 0),
+        };
+        for (exact, z) in self.exact.iter_mut().zip(self.z) {
+            let t = (((*z).clamp(-FAR, FAR) << b) >> shift) + offset;
+            *exact = t.clamp(0, most << 16).cast_unsigned();
         }
-        self.nearest.clear();
-        let exact = self.exact[begin..].iter();
-        self.nearest
-            .extend(exact.map(|t| ((t + 0x8000) >> 16) as u8));
-        pack(&self.nearest, b, self.oracle.add(key, b, z.len()));
+        for (nearest, t) in self.nearest.iter_mut().zip(&*self.exact) {
+            *nearest = ((t + 0x8000) >> 16) as u8;
+        }
+        match b {
+            1 => pack::<1, 8>(self.nearest, self.packed),
+            2 => pack::<2, 4>(self.nearest, self.packed),
+            4 => pack::<4, 2>(self.nearest, self.packed),
+            8 => self.packed.copy_from_slice(self.nearest),
+            _ => pack_across_bytes(self.nearest, b, self.packed),
+        }
     }
 }
 
-/// Puts codes of `code_bits` bits behind one another, the first into the lowest bits.
-fn pack(codes: &[u8], code_bits: u32, packed: &mut [u8]) {
+/// Packs codes of B bits, `CODES` of which fill a byte.
+#[inline(always)]
+fn pack<const B: usize, const CODES: usize>(codes: &[u8], packed: &mut [u8]) {
+    let (whole, rest) = codes.as_chunks::<CODES>();
+    for (byte, codes) in packed.iter_mut().zip(whole) {
+        *byte = 0;
+        for (at, code) in codes.iter().enumerate() {
+            *byte |= code << (B * at);
+        }
+    }
+    if let Some(byte) = packed.get_mut(whole.len()) {
+        for (at, code) in rest.iter().enumerate() {
+            *byte |= code << (B * at);
+        }
+    }
+}
+
+/// Packs codes of `code_bits` bits, of which some straddle two bytes.
+fn pack_across_bytes(codes: &[u8], code_bits: u32, packed: &mut [u8]) {
     let mut packed = packed.iter_mut();
     // Bits that do not yet fill a byte.
     let (mut bits, mut filled) = (0u32, 0);
@@ -153,20 +197,30 @@ fn pack(codes: &[u8], code_bits: u32, packed: &mut [u8]) {
     }
 }
 
-/// Rounds up or down as R bits of dither for each unit say. Units never straddle a
-/// byte, since R divides 8.
-#[inline]
-fn round<const R: u32>(exact: &[u32], bits: &[u8; 32], out: &mut [i16], step: i16, low: i16) {
-    let per_byte = 8 / R as usize;
-    let mask = (1u32 << R) - 1;
-    let bytes = exact.chunks(per_byte).zip(out.chunks_mut(per_byte));
-    for ((exact, out), byte) in bytes.zip(bits) {
-        let mut byte = u32::from(*byte);
-        for (exact, out) in exact.iter().zip(out) {
-            let k = byte & mask;
-            byte >>= R;
-            let code = ((exact + ((2 * k + 1) << (15 - R))) >> 16) as i16;
-            *out = step * code + low;
+/// Rounds the exact codes of a vector up or down as R bits of dither for each unit say,
+/// and writes `step` times the code plus `low`. Units never straddle a byte, since R
+/// divides 8.
+struct Round<'a, const R: usize>(&'a [u32], &'a [Digest], &'a mut [i16], i16, i16);
+
+impl<const R: usize> Loop for Round<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self(exact, dither, out, step, low) = self;
+        let units = DITHER_BITS / R;
+        let pieces = exact.chunks(units).zip(out.chunks_mut(units));
+        for ((exact, out), digest) in pieces.zip(dither) {
+            let mut k = [0; DITHER_BITS];
+            for (k, byte) in k.chunks_exact_mut(8 / R).zip(digest.0) {
+                for (at, k) in k.iter_mut().enumerate() {
+                    *k = (byte >> (R * at)) & (0xff >> (8 - R));
+                }
+            }
+            for ((exact, k), out) in exact.iter().zip(k).zip(out) {
+                let code = (exact + ((2 * u32::from(k) + 1) << (15 - R))) >> 16;
+                *out = step * code as i16 + low;
+            }
         }
     }
 }
@@ -219,7 +273,7 @@ mod tests {
         for case in cases {
             let field = |name: &str| case[name].as_u64().unwrap() as u32;
             let mut activation = activation(field("bits"), field("dither_bits"));
-            let z: Vec<i64> = vectors::ints(&case["z_q16"]);
+            let z: Vec<i32> = vectors::ints(&case["z_q16"]);
             assert_eq!(z.len(), field("n") as usize);
             let range = match case["signed"].as_bool().unwrap() {
                 true => Range::Signed,
@@ -252,7 +306,7 @@ mod tests {
     #[test]
     fn many_vectors_at_once_get_what_each_alone_gets() {
         for width in [1, 31, 32, 33, 128] {
-            let z: Vec<i64> = (0..40 * width as i64)
+            let z: Vec<i32> = (0..40 * width as i32)
                 .map(|i| (i * 7919) % 200_000 - 100_000)
                 .collect();
             let lanes: Vec<_> = (0..40u8)
@@ -287,7 +341,7 @@ mod tests {
     proptest! {
         #[test]
         fn codes_stay_in_range_and_within_one_step(
-            z in proptest::collection::vec(-200_000i64..200_000, 1..70), code_bits in 1u32..9,
+            z in proptest::collection::vec(-200_000i32..200_000, 1..70), code_bits in 1u32..9,
             dither in 0u32..4, signed: bool, anchor: [u8; 32],
         ) {
             let mut activation = activation(code_bits, 1 << dither);
@@ -301,7 +355,7 @@ mod tests {
                 let (low, step) = if signed { (-most, 2) } else { (0, 1) };
                 prop_assert!((low..=most).contains(&code) && (code - low) % step == 0);
                 // The real value of the code against the clipped input, in Q16.
-                let clipped = (*z).clamp(low * 65_536 / one, most * 65_536 / one);
+                let clipped = i64::from(*z).clamp(low * 65_536 / one, most * 65_536 / one);
                 prop_assert!((code * 65_536 / one - clipped).abs() <= step * 65_536 / one + 2);
             }
         }
@@ -311,7 +365,7 @@ mod tests {
     fn rounding_is_unbiased_over_anchors() {
         // A value three tenths between two codes rounds up three times in ten.
         let mut activation = activation(4, 8);
-        let z = vec![(0.3 * 16_384.0) as i64 + 8192; 64];
+        let z = vec![(0.3 * 16_384.0) as i32 + 8192; 64];
         let (mut sum, mut n) = (0i64, 0);
         for anchor in 0..200u8 {
             let mut out = vec![0; z.len()];
@@ -321,7 +375,7 @@ mod tests {
             n += 64;
         }
         let mean = sum as f64 / f64::from(n);
-        let wanted = z[0] as f64 / 8192.0; // one code unit is 2¹³ in Q16
+        let wanted = f64::from(z[0]) / 8192.0; // one code unit is 2¹³ in Q16
         // 12800 draws of a step of 2: the standard error is below 0.01.
         assert!((mean - wanted).abs() < 0.04, "{mean} {wanted}");
     }

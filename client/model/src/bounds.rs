@@ -40,7 +40,7 @@ pub(crate) fn check(config: &Config, network: &Network) -> Result<(), ModelError
         &|| "emb".into(),
     )?;
     let position_max = network.positions.iter().map(|p| p.abs()).max().unwrap_or(0);
-    let mut residual = embedded + position_max;
+    let mut residual = embedded + i64::from(position_max);
     check_residual(config, residual, &|| "the embedding".into())?;
     for (l, layer) in network.layers.iter().enumerate() {
         let name = |letter: char| move || format!("{letter}{l}");

@@ -120,12 +120,12 @@ pub struct Inference<'m> {
     request: Digest,
     options: Options,
     /// Residual stream that enters layer 0 of every pass.
-    embedded: Vec<i64>,
+    embedded: Vec<i32>,
     wanted: Vec<AnchorRequest>,
     /// Passes that stand before the same layer and want their anchors.
     running: Vec<Pass>,
     /// Their residual streams, one after the other.
-    residual: Vec<i64>,
+    residual: Vec<i32>,
     layer: u16,
     passes: Vec<PassOutput>,
     ensemble: Ensemble,

@@ -55,7 +55,7 @@ pub struct Model {
 pub(crate) struct Network {
     pub embedding: Matrix,
     /// Added to the embedding: one vector in Q16 per position.
-    pub positions: Vec<i64>,
+    pub positions: Vec<i32>,
     /// ±1 codes, one vector per token and one for "before the start".
     pub tokens: Vec<i8>,
     pub layers: Vec<Layer>,
@@ -276,7 +276,7 @@ fn decode(manifest: &Manifest, seeds: &[Seed]) -> Result<Network, ModelError> {
     let positions = position_signs(config.positions as usize, width)
         .into_iter()
         .zip(gain(0).into_iter().cycle())
-        .map(|(sign, gain)| (i64::from(sign) * i64::from(gain)) << 9)
+        .map(|(sign, gain)| (i32::from(sign) * i32::from(gain)) << 9)
         .collect();
     let tokens = match config.task {
         Task::Classifier => Vec::new(),

@@ -4,6 +4,9 @@
 //! for anchors (see [`crate::Inference`]) and checks no sums: a [`Model`] proves
 //! when it is read that none can overflow.
 
+use std::iter;
+
+use hasher_kernel::{Loop, run};
 use hasher_work::{Digest, digest};
 
 use crate::activation::{HashActivation, Range};
@@ -11,7 +14,7 @@ use crate::bounds::score_factor;
 use crate::config::Task;
 use crate::kind::TILE_COLUMNS;
 use crate::lane::{LaneKey, OracleCount};
-use crate::number::{Divisor, exp2_negative, norm};
+use crate::number::{Divisor, FloatDivisor, QUOTIENT_TERMS_MAX, exp2_negative, norm};
 use crate::{Matrix, Model, Request};
 
 /// Runs a model's layers for many passes at once; owns the scratch space.
@@ -27,12 +30,12 @@ pub(crate) struct Forward<'m> {
     positions: usize,
     /// Codes of all rows, each padded as the next matrix wants it.
     codes: Vec<i16>,
-    query: Vec<i64>,
-    key: Vec<i64>,
-    value: Vec<i64>,
-    mixed: Vec<i64>,
+    query: Vec<i32>,
+    key: Vec<i32>,
+    value: Vec<i32>,
+    mixed: Vec<i32>,
     /// Normed values or sums of all rows.
-    sums: Vec<i64>,
+    sums: Vec<i32>,
     weights: Vec<i64>,
 }
 
@@ -89,7 +92,7 @@ impl<'m> Forward<'m> {
 
     /// The residual stream (Q16, position by position) that enters layer 0. The
     /// request must have been checked against the model.
-    pub fn embed(&mut self, request: &Request) -> Vec<i64> {
+    pub fn embed(&mut self, request: &Request) -> Vec<i32> {
         let (config, network) = (self.model.config(), &self.model.network);
         let stride = network.embedding.stride();
         let inputs = config.inputs as usize;
@@ -126,7 +129,7 @@ impl<'m> Forward<'m> {
     }
 
     /// One layer: changes the residual streams in place.
-    pub fn layer(&mut self, stage: Stage<'_>, residual: &mut [i64]) {
+    pub fn layer(&mut self, stage: Stage<'_>, residual: &mut [i32]) {
         let layer = &self.model.network.layers[usize::from(stage.layer)];
         self.quantise_normed(stage, 0, &layer.attention_gains, residual);
         self.project(stage.layer);
@@ -141,23 +144,20 @@ impl<'m> Forward<'m> {
 
     /// What enters the head: the mean over each pass's positions for a classifier,
     /// every position for a language model.
-    pub fn pool(&self, residual: Vec<i64>) -> Vec<i64> {
+    pub fn pool(&self, residual: Vec<i32>) -> Vec<i32> {
         match self.model.config().task {
             Task::LanguageModel => residual,
             Task::Classifier => {
                 let width = self.model.config().width as usize;
                 let mut pooled = Vec::new();
                 for pass in residual.chunks_exact(self.positions * width) {
-                    let begin = pooled.len();
-                    pooled.resize(begin + width, 0);
-                    let means = &mut pooled[begin..];
+                    let mut sums = vec![0i64; width];
                     for row in pass.chunks_exact(width) {
-                        means.iter_mut().zip(row).for_each(|(sum, h)| *sum += h);
+                        iter::zip(&mut sums, row).for_each(|(sum, h)| *sum += i64::from(*h));
                     }
                     let positions = self.positions as i64;
-                    for sum in means {
-                        *sum = sum.div_euclid(positions);
-                    }
+                    // A mean is no larger than the largest of its numbers.
+                    pooled.extend(sums.iter().map(|sum| sum.div_euclid(positions) as i32));
                 }
                 pooled
             }
@@ -165,20 +165,16 @@ impl<'m> Forward<'m> {
     }
 
     /// Logits in Q16: one row of classes per row of `pooled`.
-    pub fn head(&mut self, stage: Stage<'_>, pooled: &[i64]) -> Vec<i32> {
+    pub fn head(&mut self, stage: Stage<'_>, pooled: &[i32]) -> Vec<i32> {
         let network = &self.model.network;
         self.quantise_normed(stage, 0, &network.last_gains, pooled);
         self.multiply(&network.head);
-        // The model's bounds keep logits within 32 bits.
-        self.sums.iter().map(|logit| *logit as i32).collect()
+        self.sums.clone()
     }
 
     /// Digest of a residual stream, for anchors that depend on it.
-    pub fn state(residual: &[i64]) -> Digest {
-        let bytes: Vec<u8> = residual
-            .iter()
-            .flat_map(|h| (*h as i32).to_le_bytes())
-            .collect();
+    pub fn state(residual: &[i32]) -> Digest {
+        let bytes: Vec<u8> = residual.iter().flat_map(|h| h.to_le_bytes()).collect();
         digest(&bytes)
     }
 
@@ -187,13 +183,10 @@ impl<'m> Forward<'m> {
     }
 
     /// Norm and hash activation of each row into `codes`.
-    fn quantise_normed(&mut self, stage: Stage<'_>, site: u8, gains: &[i8], residual: &[i64]) {
+    fn quantise_normed(&mut self, stage: Stage<'_>, site: u8, gains: &[i8], residual: &[i32]) {
         let width = gains.len();
         self.sums.resize(residual.len(), 0);
-        let rows = residual.chunks_exact(width);
-        for (row, normed) in rows.zip(self.sums.chunks_exact_mut(width)) {
-            norm(row, gains, normed);
-        }
+        norm(residual, gains, &mut self.sums);
         self.quantise_sums(stage, site, width, Range::Signed);
     }
 
@@ -225,44 +218,19 @@ impl<'m> Forward<'m> {
     /// Soft-max attention, pass by pass and head by head, into `mixed`.
     fn attend(&mut self) {
         let config = self.model.config();
-        let (width, head) = (config.width as usize, config.head_width());
-        self.mixed.clear();
         self.mixed.resize(self.query.len(), 0);
-        let positions = self.positions;
-        for first_row in (0..self.query.len() / width).step_by(positions) {
-            for first in (0..width).step_by(head) {
-                let begin = |position| (first_row + position) * width + first;
-                for at in 0..positions {
-                    // A masked position scores −2³⁰ and weighs nothing, by the
-                    // model's bounds; leaving it out is the same.
-                    let seen = match config.task {
-                        Task::Classifier => positions,
-                        Task::LanguageModel => at + 1,
-                    };
-                    let query = &self.query[begin(at)..][..head];
-                    self.weights.clear();
-                    self.weights.extend((0..seen).map(|other| {
-                        let key = &self.key[begin(other)..][..head];
-                        let product: i64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
-                        ((product >> 16) * self.score_factor) >> 24
-                    }));
-                    let max = self.weights.iter().copied().max().unwrap_or(0);
-                    let mut total = 0;
-                    let mixed = &mut self.mixed[begin(at)..][..head];
-                    for (other, score) in self.weights.iter().enumerate() {
-                        let weight = exp2_negative(max - score);
-                        total += weight;
-                        let value = &self.value[begin(other)..][..head];
-                        mixed
-                            .iter_mut()
-                            .zip(value)
-                            .for_each(|(o, v)| *o += weight * v);
-                    }
-                    let total = Divisor::new(total);
-                    mixed.iter_mut().for_each(|o| *o = total.divide(*o));
-                }
-            }
-        }
+        run(Attend {
+            width: config.width as usize,
+            head: config.head_width(),
+            positions: self.positions,
+            is_causal: config.task == Task::LanguageModel,
+            score_factor: self.score_factor,
+            query: &self.query,
+            key: &self.key,
+            value: &self.value,
+            mixed: &mut self.mixed,
+            weights: &mut self.weights,
+        });
     }
 
     /// Hash activation of what attention mixed.
@@ -291,7 +259,7 @@ impl<'m> Forward<'m> {
     }
 
     /// `residual += matrix · codes`, row by row.
-    fn add_product(&mut self, matrix: &Matrix, fraction: u32, residual: &mut [i64]) {
+    fn add_product(&mut self, matrix: &Matrix, fraction: u32, residual: &mut [i32]) {
         multiply(matrix, &self.codes, fraction, &mut self.sums);
         residual
             .iter_mut()
@@ -300,8 +268,111 @@ impl<'m> Forward<'m> {
     }
 }
 
+/// Soft-max attention of some passes over the same positions.
+struct Attend<'a> {
+    /// Values of a row, and of a head within it.
+    width: usize,
+    head: usize,
+    positions: usize,
+    is_causal: bool,
+    score_factor: i64,
+    query: &'a [i32],
+    key: &'a [i32],
+    value: &'a [i32],
+    mixed: &'a mut [i32],
+    /// Scratch: scores, then weights of one row's positions.
+    weights: &'a mut Vec<i64>,
+}
+
+impl Loop for Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (width, head) = (self.width, self.head);
+        self.weights.resize(self.positions, 0);
+        for first_row in (0..self.query.len() / width).step_by(self.positions) {
+            for first in (0..width).step_by(head) {
+                let begin = |position| (first_row + position) * width + first;
+                let keys = &self.key[begin(0)..];
+                let values = &self.value[begin(0)..];
+                for at in 0..self.positions {
+                    // A masked position scores −2³⁰ and weighs nothing, by the
+                    // model's bounds; leaving it out is the same.
+                    let seen = if self.is_causal {
+                        at + 1
+                    } else {
+                        self.positions
+                    };
+                    let weights = &mut self.weights[..seen];
+                    let query = &self.query[begin(at)..][..head];
+                    for (other, score) in weights.iter_mut().enumerate() {
+                        let product = dot(query, &keys[other * width..][..head]);
+                        *score = ((product >> 16) * self.score_factor) >> 24;
+                    }
+                    let total = soft_max(weights);
+                    let mixed = &mut self.mixed[begin(at)..][..head];
+                    mix(weights, values, width, total, mixed);
+                }
+            }
+        }
+    }
+}
+
+/// Sum of products.
+#[inline(always)]
+fn dot(a: &[i32], b: &[i32]) -> i64 {
+    iter::zip(a, b)
+        .map(|(a, b)| i64::from(*a) * i64::from(*b))
+        .sum()
+}
+
+/// Weights in Q16 in place of scores; their sum.
+#[inline(always)]
+fn soft_max(scores: &mut [i64]) -> i64 {
+    let most = scores.iter().copied().max().unwrap_or(0);
+    let mut total = 0;
+    for score in scores {
+        *score = exp2_negative(most - *score);
+        total += *score;
+    }
+    total
+}
+
+/// The mean of rows of values, `stride` apart, by weights of this sum.
+#[inline(always)]
+fn mix(weights: &[i64], values: &[i32], stride: usize, total: i64, mixed: &mut [i32]) {
+    /// Sums that stay in registers while all rows are added to them.
+    const LANES: usize = 16;
+    let (divisor, quotient) = (Divisor::new(total), FloatDivisor::new(total));
+    for (number, mixed) in mixed.chunks_mut(LANES).enumerate() {
+        let mut sums = [0; LANES];
+        for (row, weight) in weights.iter().enumerate() {
+            let row = &values[row * stride + number * LANES..];
+            if let Some(row) = row.first_chunk::<LANES>() {
+                // Beyond the head's end are values of the next one, not used below.
+                for i in 0..LANES {
+                    sums[i] += weight * i64::from(row[i]);
+                }
+            } else {
+                iter::zip(&mut sums, row).for_each(|(sum, v)| *sum += weight * i64::from(*v));
+            }
+        }
+        if weights.len() <= QUOTIENT_TERMS_MAX {
+            let mut quotients = [0; LANES];
+            for i in 0..LANES {
+                quotients[i] = quotient.divide(sums[i] as f64);
+            }
+            mixed.copy_from_slice(&quotients[..mixed.len()]);
+        } else {
+            // A mean is no larger than the largest of its numbers.
+            iter::zip(mixed, sums).for_each(|(mixed, sum)| *mixed = divisor.divide(sum) as i32);
+        }
+    }
+}
+
 /// `out = matrix · codes`, row by row.
-fn multiply(matrix: &Matrix, codes: &[i16], fraction: u32, out: &mut Vec<i64>) {
+fn multiply(matrix: &Matrix, codes: &[i16], fraction: u32, out: &mut Vec<i32>) {
     let (stride, width) = (matrix.stride(), matrix.shape().outputs);
     out.resize(codes.len() / stride * width, 0);
     matrix.multiply(codes, fraction, out);
@@ -310,7 +381,7 @@ fn multiply(matrix: &Matrix, codes: &[i16], fraction: u32, out: &mut Vec<i64>) {
 /// Hash activation of each row of `z`, padded as the next matrix wants it.
 fn quantise(
     activation: &mut HashActivation,
-    z: &[i64],
+    z: &[i32],
     width: usize,
     range: Range,
     lanes: impl Fn(usize) -> Vec<(Digest, LaneKey)>,

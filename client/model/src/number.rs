@@ -1,7 +1,10 @@
 //! The fixed-point functions of the network: power of two, norm, soft-max.
 //!
-//! "Qf" is a signed 64-bit integer with f fractional bits; shifts and divisions
-//! round towards minus infinity. Everything here is exact: no float is involved.
+//! "Qf" is a signed integer with f fractional bits; shifts and divisions round towards
+//! minus infinity. Everything here is exact; where floats divide integers, it is said why
+//! nothing is lost.
+
+use hasher_kernel::{Loop, run};
 
 /// `round(2¹⁶ · 2^(−f/256))` for f = 0 … 255.
 const EXP2: [u32; 256] = exp2_table();
@@ -11,21 +14,79 @@ const LOG2_E_Q16: i64 = 94_548;
 const NORM_EPSILON_Q32: i64 = 42_950;
 
 /// `2^(−distance)` in Q16 for a distance in Q8, which must not be negative.
+#[inline(always)]
 pub(crate) fn exp2_negative(distance_q8: i64) -> i64 {
     debug_assert!(distance_q8 >= 0);
     let whole = (distance_q8 >> 8).min(31);
     i64::from(EXP2[(distance_q8 & 255) as usize]) >> whole
 }
 
-/// RMS norm of `h` (Q16) with gains in 1/64 into `out` (Q16).
+/// RMS norm of each row of `h` (Q16), as long as there are gains in 1/64, into `out` (Q16).
 ///
-/// The caller's model has been checked: the squares of `h` sum to less than 2⁶³.
-pub(crate) fn norm(h: &[i64], gains: &[i8], out: &mut [i64]) {
-    let squares: i64 = h.iter().map(|h| h * h).sum();
-    let root = (squares / h.len() as i64 + NORM_EPSILON_Q32).isqrt();
-    let root = Divisor::new(root);
-    for ((out, h), gain) in out.iter_mut().zip(h).zip(gains) {
-        *out = root.divide((h * i64::from(*gain)) << 10);
+/// The caller's model has been checked: the squares of a row sum to less than 2⁶³.
+pub(crate) fn norm(h: &[i32], gains: &[i8], out: &mut [i32]) {
+    run(Norm { h, gains, out });
+}
+
+struct Norm<'a> {
+    h: &'a [i32],
+    gains: &'a [i8],
+    out: &'a mut [i32],
+}
+
+impl Loop for Norm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let width = self.gains.len();
+        let rows = self.h.chunks_exact(width);
+        for (h, out) in rows.zip(self.out.chunks_exact_mut(width)) {
+            let squares: i64 = h.iter().map(|h| i64::from(*h) * i64::from(*h)).sum();
+            let root = (squares / width as i64 + NORM_EPSILON_Q32).isqrt();
+            let root = FloatDivisor::new(root);
+            for ((out, h), gain) in out.iter_mut().zip(h).zip(self.gains) {
+                *out = root.divide(f64::from(*h) * f64::from(i32::from(*gain) << 10));
+            }
+        }
+    }
+}
+
+/// How many terms of a weight (at most 2¹⁶) times a value (32 bits) sum to less than 2⁵².
+pub(crate) const QUOTIENT_TERMS_MAX: usize = 32;
+
+/// A positive whole number below 2⁵² by which many others are divided, in vectors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FloatDivisor {
+    number: f64,
+    reciprocal: f64,
+}
+
+impl FloatDivisor {
+    /// # Panics
+    /// When `number` is not positive.
+    #[inline(always)]
+    pub fn new(number: i64) -> Self {
+        assert!(number > 0, "a divisor is positive");
+        let number = number as f64;
+        Self {
+            number,
+            reciprocal: 1.0 / number,
+        }
+    }
+
+    /// `⌊dividend / number⌋` if that fits 32 bits; the dividend is a whole number below
+    /// 2⁵² in magnitude.
+    #[inline(always)]
+    pub fn divide(self, dividend: f64) -> i32 {
+        /// From here on a float's last bit is worth one.
+        const WHOLE: f64 = 6_755_399_441_055_744.0;
+        // Two roundings leave far less than half of one: the nearest whole number is the
+        // floor, or one more. Products and differences of whole numbers below 2⁵³ are exact.
+        let nearest = (dividend * self.reciprocal + WHOLE) - WHOLE;
+        let rest = dividend - nearest * self.number;
+        let floor = if rest < 0.0 { nearest - 1.0 } else { nearest };
+        floor as i32
     }
 }
 
@@ -125,6 +186,36 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn a_quotient_of_floats_is_rounded_as_one_of_integers(
+            quotient in -(1i64 << 30)..1 << 30, divisor in 1i64..1 << 21, rest in -1i64..=1,
+        ) {
+            // Dividends next to a whole quotient are the hard ones.
+            let dividend = quotient * divisor + rest;
+            let floor = FloatDivisor::new(divisor).divide(dividend as f64);
+            prop_assert_eq!(i64::from(floor), dividend.div_euclid(divisor));
+        }
+
+        #[test]
+        fn norm_is_the_integer_formula(
+            rows in proptest::collection::vec(proptest::collection::vec(any::<i32>(), 21), 0..4),
+            gains in proptest::collection::vec(any::<i8>(), 21), shift in 0u32..32,
+        ) {
+            let h: Vec<i32> = rows.concat().iter().map(|h| h >> shift >> 3).collect();
+            let mut out = vec![0; h.len()];
+            norm(&h, &gains, &mut out);
+            for (h, out) in h.chunks_exact(21).zip(out.chunks_exact(21)) {
+                let squares: i64 = h.iter().map(|h| i64::from(*h) * i64::from(*h)).sum();
+                let root = Divisor::new((squares / 21 + NORM_EPSILON_Q32).isqrt());
+                for ((h, gain), out) in h.iter().zip(&gains).zip(out) {
+                    let expected = root.divide((i64::from(*h) * i64::from(*gain)) << 10);
+                    prop_assert_eq!(i64::from(*out), expected);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_extremes_divide_too() {
         for number in [1, 2, 3, i64::MAX - 1, i64::MAX] {
@@ -164,10 +255,10 @@ mod tests {
     fn norm_matches_the_vectors() {
         let vectors = vectors::load();
         let entry = &vectors["rmsnorm"];
-        let h: Vec<i64> = vectors::ints(&entry["h_q16"]);
+        let h: Vec<i32> = vectors::ints(&entry["h_q16"]);
         let mut out = vec![0; h.len()];
         norm(&h, &vectors::ints::<i8>(&entry["gain"]), &mut out);
-        assert_eq!(out, vectors::ints::<i64>(&entry["z_q16"]));
+        assert_eq!(out, vectors::ints::<i32>(&entry["z_q16"]));
     }
 
     #[test]

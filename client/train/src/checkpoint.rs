@@ -29,9 +29,9 @@ use crate::optimiser::Adam;
 pub const CHECKPOINT_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: [u8; 4] = *b"HSHC";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Bytes before the latents.
-const HEAD_BYTES: usize = 114;
+const HEAD_BYTES: usize = 118;
 const DIGEST_BYTES: usize = 32;
 
 /// Why bytes are no checkpoint that can be continued.
@@ -135,6 +135,7 @@ impl Checkpoint {
             config.peak_learning_rate,
             config.last_learning_rate_share,
             config.weight_decay,
+            config.vector_rate,
         ];
         bytes.extend(reals.into_iter().flat_map(f32::to_le_bytes));
         bytes.extend(config.rng_seed.to_le_bytes());
@@ -269,6 +270,7 @@ fn parse_config(reader: &mut Reader<'_>) -> Result<TrainConfig, CheckpointError>
         peak_learning_rate: f32::from_le_bytes(reader.take()?),
         last_learning_rate_share: f32::from_le_bytes(reader.take()?),
         weight_decay: f32::from_le_bytes(reader.take()?),
+        vector_rate: f32::from_le_bytes(reader.take()?),
         rng_seed: u64::from_le_bytes(reader.take()?),
     })
 }

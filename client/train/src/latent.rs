@@ -218,17 +218,16 @@ impl Latents {
         &mut self.values
     }
 
-    /// Which latents weight decay applies to: weights and coefficients, not gains or
-    /// biases.
-    pub(crate) fn is_decayed(&self) -> Vec<bool> {
-        let mut decayed = vec![false; self.values.len()];
+    /// Which latents are weights or coefficients; the others are gains and biases.
+    pub(crate) fn is_weight(&self) -> Vec<bool> {
+        let mut is_weight = vec![false; self.values.len()];
         for part in &self.parts[EMBEDDING..] {
             let (period, weights) = part.period();
-            for run in decayed[part.latents.clone()].chunks_exact_mut(period) {
+            for run in is_weight[part.latents.clone()].chunks_exact_mut(period) {
                 run[..weights].fill(true);
             }
         }
-        decayed
+        is_weight
     }
 
     /// `UpdateSeeds`: the seeds of the present latents, in file order.

@@ -14,8 +14,21 @@ use hasher_kernel::Gemm;
 
 /// Examples of one chunk, the unit of work of a thread. Part of the result: the
 /// gradients of chunks are rounded sums. Four digits are 36 rows, whole blocks of
-/// the matrix kernel, and a batch of 32 can keep eight threads busy.
+/// the matrix kernel.
 pub(crate) const CHUNK_EXAMPLES: usize = 4;
+
+/// Gradients of a step at most, each of which a thread sums up: as many threads share a
+/// step. Part of the result, too. Each is as large as the weights.
+const GRADIENTS_MAX: usize = 8;
+
+/// How many of a batch's chunks are summed into one gradient: two at least, since a
+/// gradient costs as much to go through as a chunk's activations.
+pub(crate) fn chunks_of_a_gradient(batch: usize) -> usize {
+    batch
+        .div_ceil(CHUNK_EXAMPLES)
+        .div_ceil(GRADIENTS_MAX)
+        .max(2)
+}
 
 /// Decoded weights with the fixed parts of the network.
 #[derive(Debug)]
@@ -29,8 +42,9 @@ pub(crate) struct Network {
     token_codes: Vec<f32>,
 }
 
-/// A fixed group of examples of a batch: everything one thread reads and
-/// writes. The partition into chunks never depends on the number of threads.
+/// Buffers for a fixed group of examples of a batch: everything one thread reads and
+/// writes, but for what it yields. The partition into chunks never depends on the number
+/// of threads.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     /// Real inputs, one row per position.
@@ -43,12 +57,35 @@ pub(crate) struct Chunk {
     scratch: BlockScratch,
     readout: ReadoutState,
     gemm: Gemm,
+}
+
+/// What forward and backward of some chunks yield.
+#[derive(Debug)]
+pub(crate) struct Yield {
     /// Sum of the examples' gradients.
     pub gradient: DenseGradient,
     /// Sum of the losses of the outputs that count, in nats.
     pub loss: f64,
     /// Outputs that count and whose largest logit is the label's.
     pub correct: u32,
+}
+
+impl Yield {
+    /// Of no example.
+    pub(crate) fn new(shape: &Shape) -> Self {
+        Self {
+            gradient: DenseGradient::new(shape),
+            loss: 0.0,
+            correct: 0,
+        }
+    }
+
+    /// Back to that of no example.
+    pub(crate) fn clear(&mut self) {
+        self.gradient.clear();
+        self.loss = 0.0;
+        self.correct = 0;
+    }
 }
 
 impl Chunk {
@@ -66,15 +103,7 @@ impl Chunk {
             scratch: BlockScratch::new(shape, rows),
             readout: ReadoutState::new(shape, examples),
             gemm: Gemm::default(),
-            gradient: DenseGradient::new(shape),
-            loss: 0.0,
-            correct: 0,
         }
-    }
-
-    /// How many examples it holds.
-    pub(crate) fn examples(&self) -> usize {
-        self.examples
     }
 
     /// Logits of the last forward, one row per output.
@@ -104,8 +133,11 @@ impl Network {
         }
     }
 
-    /// Takes these examples of `data` into `chunk`; as many as it was made for.
+    /// Takes these examples of `data` into `chunk`, with buffers for as many.
     pub(crate) fn load(&self, chunk: &mut Chunk, data: &Dataset, examples: &[usize]) {
+        if chunk.examples != examples.len() {
+            *chunk = Chunk::new(&self.shape, examples.len());
+        }
         let inputs = self.shape.positions * self.shape.inputs;
         let rows = chunk.inputs.chunks_exact_mut(inputs);
         let labels = chunk.labels.chunks_exact_mut(self.shape.outputs());
@@ -138,23 +170,27 @@ impl Network {
     }
 
     /// Forward, loss and backward of the loaded examples; each output counts `weight`
-    /// in the gradient, against its label and what of it a `lesson` says. Replaces the
-    /// chunk's gradient, loss and count; the loss is always that of the labels.
+    /// in the gradient, against its label and what of it a `lesson` says. Adds to `out`;
+    /// the loss is always that of the labels.
     pub(crate) fn run(
         &self,
         chunk: &mut Chunk,
         act: &mut impl Activate,
         lesson: Option<Lesson<'_>>,
         weight: f32,
+        out: &mut Yield,
     ) {
         self.forward(chunk, act);
         let Chunk {
             labels, readout, ..
         } = chunk;
         let rows = self.readout().loss(labels, lesson, weight, readout);
-        chunk.loss = rows.iter().map(|row| f64::from(row.loss)).sum();
-        chunk.correct = rows.iter().map(|row| u32::from(row.is_correct)).sum();
-        self.backward(chunk);
+        out.loss += rows.iter().map(|row| f64::from(row.loss)).sum::<f64>();
+        out.correct += rows
+            .iter()
+            .map(|row| u32::from(row.is_correct))
+            .sum::<u32>();
+        self.backward(chunk, &mut out.gradient);
     }
 
     /// Forward of the loaded examples; the probabilities of every output.
@@ -208,7 +244,7 @@ impl Network {
         self.readout().forward(gemm, act, h, readout);
     }
 
-    fn backward(&self, chunk: &mut Chunk) {
+    fn backward(&self, chunk: &mut Chunk, gradient: &mut DenseGradient) {
         // The forward is over: the residual buffer carries its gradient now.
         let Chunk {
             inputs,
@@ -217,10 +253,8 @@ impl Network {
             scratch,
             readout,
             gemm,
-            gradient,
             ..
         } = chunk;
-        gradient.clear();
         self.readout().backward(gemm, dh, readout, gradient);
         for (layer, state) in blocks.iter().enumerate().rev() {
             self.block(layer)
@@ -303,11 +337,12 @@ mod tests {
             if shape.outputs() == 1 {
                 chunk.labels = vec![Some(2), Some(0)];
             }
-            network.run(&mut chunk, &mut Expected, None, 1.0);
+            let mut out = Yield::new(&shape);
+            network.run(&mut chunk, &mut Expected, None, 1.0, &mut out);
             if let Some(gradient) = gradient {
-                gradient.copy_from_slice(chunk.gradient.values());
+                gradient.copy_from_slice(out.gradient.values());
             }
-            chunk.loss
+            out.loss
         };
         assert_gradient(&point, run);
     }

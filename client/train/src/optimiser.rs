@@ -1,6 +1,8 @@
 //! Adam with decoupled weight decay, gradient clipping and the learning-rate
 //! schedule. It knows nothing about what the numbers mean; the trainer calls it.
 
+use hasher_kernel::{Loop, run};
+
 /// Decay rates of the two moment averages (specification, section 9).
 const BETA: [f32; 2] = [0.9, 0.98];
 /// Keeps the step finite where the gradient has always been zero.
@@ -34,6 +36,17 @@ impl Schedule {
     }
 }
 
+/// How far one step goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rates {
+    /// Learning rate of weights and coefficients.
+    pub weights: f32,
+    /// That of gains and biases.
+    pub vectors: f32,
+    /// Decoupled decay of the weights.
+    pub decay: f32,
+}
+
 /// First and second moments of every latent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Adam {
@@ -52,29 +65,63 @@ impl Adam {
         }
     }
 
-    /// Moves `values` against `gradient` as step number `step` (from 0).
+    /// Moves `values` against `gradient` as step number `step` (from 0). `is_weight`
+    /// tells which of them are weights; the others have a rate of their own and do not
+    /// decay.
     pub(crate) fn apply(
         &mut self,
         step: u32,
-        rate: f32,
-        decay: f32,
+        rates: Rates,
         values: &mut [f32],
         gradient: &[f32],
-        is_decayed: &[bool],
+        is_weight: &[bool],
     ) {
         let correction = BETA.map(|beta| {
             let power = libm::pow(f64::from(beta), f64::from(step) + 1.0);
             (1.0 / (1.0 - power)) as f32
         });
-        let moments = self.mean.iter_mut().zip(&mut self.square);
-        for (((value, g), decayed), (mean, square)) in
-            values.iter_mut().zip(gradient).zip(is_decayed).zip(moments)
-        {
+        run(Step {
+            mean: &mut self.mean,
+            square: &mut self.square,
+            correction,
+            rates,
+            values,
+            gradient,
+            is_weight,
+        });
+    }
+}
+
+struct Step<'a> {
+    mean: &'a mut [f32],
+    square: &'a mut [f32],
+    correction: [f32; 2],
+    rates: Rates,
+    values: &'a mut [f32],
+    gradient: &'a [f32],
+    is_weight: &'a [bool],
+}
+
+impl Loop for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self {
+            correction, rates, ..
+        } = self;
+        let moments = self.mean.iter_mut().zip(self.square);
+        let values = self.values.iter_mut().zip(self.gradient);
+        for (((value, g), is_weight), (mean, square)) in values.zip(self.is_weight).zip(moments) {
             *mean = BETA[0] * *mean + (1.0 - BETA[0]) * g;
             *square = BETA[1] * *square + (1.0 - BETA[1]) * g * g;
             let move_by = *mean * correction[0] / ((*square * correction[1]).sqrt() + EPSILON);
-            let shrink = if *decayed { decay * *value } else { 0.0 };
-            *value -= rate * (move_by + shrink);
+            let (rate, decay) = if *is_weight {
+                (rates.weights, rates.decay)
+            } else {
+                (rates.vectors, 0.0)
+            };
+            *value -= rate * (move_by + decay * *value);
         }
     }
 }
@@ -127,17 +174,21 @@ mod tests {
 
     #[test]
     fn the_first_step_moves_by_the_rate_against_the_sign() {
-        let mut adam = Adam::new(3);
-        let mut values = [1.0, 1.0, 1.0];
+        let rates = Rates {
+            weights: 0.1,
+            vectors: 0.2,
+            decay: 0.5,
+        };
+        let mut adam = Adam::new(4);
+        let mut values = [1.0; 4];
         adam.apply(
             0,
-            0.1,
-            0.5,
+            rates,
             &mut values,
-            &[4.0, -0.01, 0.0],
-            &[false, false, true],
+            &[4.0, -0.01, 0.0, 4.0],
+            &[false, false, true, true],
         );
-        for (value, expected) in values.iter().zip([0.9, 1.1, 0.95]) {
+        for (value, expected) in values.iter().zip([0.8, 1.2, 0.95, 0.85]) {
             assert!(
                 (value - expected).abs() < 1e-5,
                 "{value} instead of {expected}"
@@ -148,9 +199,14 @@ mod tests {
     #[test]
     fn adam_finds_the_bottom_of_a_bowl() {
         let (mut adam, mut values) = (Adam::new(2), [3.0f32, -2.0]);
+        let rates = Rates {
+            weights: 0.01,
+            vectors: 0.01,
+            decay: 0.0,
+        };
         for step in 0..2000 {
             let gradient = [2.0 * (values[0] - 1.0), 20.0 * (values[1] + 0.5)];
-            adam.apply(step, 0.01, 0.0, &mut values, &gradient, &[false; 2]);
+            adam.apply(step, rates, &mut values, &gradient, &[false, true]);
         }
         assert!(
             (values[0] - 1.0).abs() < 1e-2 && (values[1] + 0.5).abs() < 1e-2,

@@ -17,7 +17,7 @@ use crate::layer::activation::{Activate, Lane, Quantiser};
 /// Every example of training sees one pass.
 const PASS: u16 = 0;
 /// Inputs beyond this are far outside every clip range (±2); the bound keeps
-/// their Q16 form within 64 bits.
+/// their Q16 form within 32 bits.
 const INPUT_MAX: f32 = 1024.0;
 
 /// The oracle of the model of one step.
@@ -83,13 +83,13 @@ pub(crate) struct OracleDither {
     unit: f32,
     /// One anchor per example of the chunk.
     anchors: Vec<Digest>,
-    input: Vec<i64>,
+    input: Vec<i32>,
     codes: Vec<i16>,
 }
 
 impl Activate for OracleDither {
     fn activate(&mut self, lane: Lane, quantiser: &Quantiser, z: &[f32], y: &mut [f32]) {
-        let q16 = |z: &f32| (z.clamp(-INPUT_MAX, INPUT_MAX) * 65_536.0) as i64;
+        let q16 = |z: &f32| (z.clamp(-INPUT_MAX, INPUT_MAX) * 65_536.0) as i32;
         self.input.clear();
         self.input.extend(z.iter().map(q16));
         self.codes.resize(z.len(), 0);

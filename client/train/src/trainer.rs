@@ -16,8 +16,8 @@ use crate::data::{Dataset, Part};
 use crate::error::TrainError;
 use crate::latent::Latents;
 use crate::layer::activation::FastDither;
-use crate::network::{CHUNK_EXAMPLES, Chunk, Network};
-use crate::optimiser::{Adam, clip};
+use crate::network::{CHUNK_EXAMPLES, Chunk, Network, Yield, chunks_of_a_gradient};
+use crate::optimiser::{Adam, Rates, clip};
 use crate::oracle::StepOracle;
 use crate::rng::{Purpose, Rng};
 use crate::shape::Shape;
@@ -37,7 +37,7 @@ pub struct StepReport {
     pub loss: f64,
     /// Share of the batch's labels that were predicted rightly before the step.
     pub accuracy: f64,
-    /// Learning rate of the step.
+    /// Learning rate of the step's weights.
     pub learning_rate: f32,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
@@ -51,11 +51,14 @@ pub struct Trainer<'a> {
     manifest: Manifest,
     network: Network,
     latents: Latents,
-    is_decayed: Vec<bool>,
+    is_weight: Vec<bool>,
     adam: Adam,
     /// Seeds of the present latents; the network's weights are decoded from them.
     seeds: Vec<Seed>,
-    chunks: Vec<Chunk>,
+    /// One of each thread.
+    workers: Vec<Worker>,
+    /// One of each group of chunks whose gradients are summed by one thread.
+    yields: Vec<Yield>,
     gradient: Vec<f32>,
     order: Order,
     batch: Vec<usize>,
@@ -82,19 +85,15 @@ impl<'a> Trainer<'a> {
         let shape = Shape::new(manifest.config(), config.form());
         let latents = Latents::new(&manifest, &config);
         let count = latents.values().len();
-        let mut rest = config.batch as usize;
-        let mut chunks = Vec::with_capacity(rest.div_ceil(CHUNK_EXAMPLES));
-        while rest > 0 {
-            let examples = rest.min(CHUNK_EXAMPLES);
-            chunks.push(Chunk::new(&shape, examples));
-            rest -= examples;
-        }
+        let batch = config.batch as usize;
+        let yields = batch.div_ceil(CHUNK_EXAMPLES * chunks_of_a_gradient(batch));
         let mut trainer = Self {
             network: Network::new(shape),
-            is_decayed: latents.is_decayed(),
+            is_weight: latents.is_weight(),
             adam: Adam::new(count),
             seeds: Vec::with_capacity(manifest.seed_count()),
-            chunks,
+            workers: Vec::new(),
+            yields: (0..yields).map(|_| Yield::new(&shape)).collect(),
             gradient: vec![0.0; count],
             order: Order::new(config.rng_seed, data.part(Part::Train)),
             batch: Vec::with_capacity(config.batch as usize),
@@ -263,18 +262,21 @@ impl<'a> Trainer<'a> {
         let (loss, correct) = self.sum_chunks();
         let scored = self.scored as f64;
 
-        let summed = &self.chunks[0].gradient;
+        let summed = &self.yields[0].gradient;
         self.latents
             .pull_back(summed, &self.seeds, &mut self.gradient);
         let gradient_norm = clip(&mut self.gradient);
         let learning_rate = self.config.schedule().rate(self.step);
         self.adam.apply(
             self.step,
-            learning_rate,
-            self.config.weight_decay,
+            Rates {
+                weights: learning_rate,
+                vectors: learning_rate * self.config.vector_rate,
+                decay: self.config.weight_decay,
+            },
             self.latents.values_mut(),
             &self.gradient,
-            &self.is_decayed,
+            &self.is_weight,
         );
         self.step += 1;
         self.update_seeds()?;
@@ -295,21 +297,12 @@ impl<'a> Trainer<'a> {
             self.batch
                 .push(self.order.example(number, self.data.part(Part::Train)));
         }
-        let mut rest = self.batch.as_slice();
-        for (number, chunk) in self.chunks.iter_mut().enumerate() {
-            let (own, after) = rest.split_at(chunk.examples());
-            self.network.load(chunk, self.data, own);
-            if let Some(teacher) = &mut self.teacher {
-                teacher.load(number, self.data, own);
-            }
-            rest = after;
-        }
         let counts = self.batch.iter().map(|at| self.data.scored_count(*at));
         self.scored = counts.sum();
     }
 
-    /// Forward and backward of every chunk. A chunk's result depends on nothing
-    /// but its own number, so threads may share them out as they like.
+    /// Forward and backward of every chunk. What a gradient is the sum of depends on
+    /// nothing but its own number, so threads may share them out as they like.
     fn run_chunks(&mut self) {
         let (network, config, step) = (&self.network, &self.config, self.step);
         let oracle = match config.dither {
@@ -318,48 +311,54 @@ impl<'a> Trainer<'a> {
         };
         let (oracle, data, batch) = (oracle.as_ref(), self.data, &self.batch);
         let weight = 1.0 / self.scored as f32;
-        let (voice, lessons) = match &mut self.teacher {
-            Some(teacher) => {
-                let (voice, lessons) = teacher.parts();
-                (Some(voice), lessons)
-            }
-            None => (None, &mut [][..]),
-        };
-        let work = |first: usize, chunks: &mut [Chunk], lessons: &mut [Chunk]| {
-            let mut lessons = lessons.iter_mut();
-            for (at, chunk) in chunks.iter_mut().enumerate() {
-                let number = first + at;
-                let lesson = voice.zip(lessons.next()).map(|(v, chunk)| v.lesson(chunk));
+        let teacher = self.teacher.as_ref();
+        let chunks_of_a_gradient = chunks_of_a_gradient(batch.len());
+        let work = |first: usize, worker: &mut Worker, yields: &mut [Yield]| {
+            yields.iter_mut().for_each(Yield::clear);
+            let chunks = batch.chunks(CHUNK_EXAMPLES).enumerate();
+            let chunks = chunks.skip(first * chunks_of_a_gradient);
+            for (number, examples) in chunks {
+                let Some(out) = yields.get_mut(number / chunks_of_a_gradient - first) else {
+                    break;
+                };
+                let shape = &network.shape;
+                let chunk = (worker.chunk).get_or_insert_with(|| Chunk::new(shape, examples.len()));
+                network.load(chunk, data, examples);
+                let lesson = teacher.map(|t| t.lesson(&mut worker.lesson, data, examples));
                 if let Some(oracle) = oracle {
-                    let begin = number * CHUNK_EXAMPLES;
-                    let examples = &batch[begin..begin + chunk.examples()];
-                    let mut dither = oracle.dither(data, examples, begin);
-                    network.run(chunk, &mut dither, lesson, weight);
+                    let mut dither = oracle.dither(data, examples, number * CHUNK_EXAMPLES);
+                    network.run(chunk, &mut dither, lesson, weight, out);
                 } else {
                     // A batch has at most 2¹² examples, so the two never mix.
                     let index = u64::from(step) << 12 | number as u64;
                     let rng = Rng::new(config.rng_seed, Purpose::Dither, index);
                     let mut dither = FastDither::new(rng, config.dither_bits);
-                    network.run(chunk, &mut dither, lesson, weight);
+                    network.run(chunk, &mut dither, lesson, weight, out);
                 }
             }
         };
-        let share = self.chunks.len().div_ceil(self.threads);
-        let (own, others) = self.chunks.split_at_mut(share);
-        let (own_lessons, other_lessons) = lessons.split_at_mut(share.min(lessons.len()));
-        let mut other_lessons = other_lessons.chunks_mut(share);
+        let share = self.yields.len().div_ceil(self.threads);
+        let groups = self.yields.len().div_ceil(share);
+        self.workers.resize_with(groups, Worker::default);
+        let (own, others) = self.yields.split_at_mut(share);
+        let (own_worker, workers) = (self.workers)
+            .split_first_mut()
+            .expect("a batch has a gradient");
         thread::scope(|scope| {
-            for (at, group) in others.chunks_mut(share).enumerate() {
-                let lessons = other_lessons.next().unwrap_or_default();
-                scope.spawn(move || work((at + 1) * share, group, lessons));
+            let groups = others.chunks_mut(share).zip(workers);
+            for (at, (group, worker)) in groups.enumerate() {
+                scope.spawn(move || work((at + 1) * share, worker, group));
             }
-            work(0, own, own_lessons);
+            work(0, own_worker, own);
         });
     }
 
-    /// Sums gradients into the first chunk, in order; loss and right answers.
+    /// Sums gradients into the first, in order; loss and right answers.
     fn sum_chunks(&mut self) -> (f64, u32) {
-        let (first, others) = self.chunks.split_first_mut().expect("a batch has a chunk");
+        let (first, others) = self
+            .yields
+            .split_first_mut()
+            .expect("a batch has a gradient");
         for chunk in others.iter() {
             first.gradient.add(&chunk.gradient);
         }
@@ -378,6 +377,14 @@ impl<'a> Trainer<'a> {
                 reason: error.to_string(),
             })
     }
+}
+
+/// The buffers of one thread, whose chunks follow one another in them.
+#[derive(Debug, Default)]
+struct Worker {
+    chunk: Option<Chunk>,
+    /// The teacher's.
+    lesson: Option<Chunk>,
 }
 
 /// The order of the training examples: one permutation per epoch.

@@ -1,5 +1,7 @@
 //! A backend put to use: the table of its loops, and which loop a batch takes.
 
+use std::sync::OnceLock;
+
 use hasher_work::{Digest, Nonce, Target, Work};
 
 use crate::backend::Backend;
@@ -52,7 +54,8 @@ impl Kernel {
 
     /// The loops of [`Backend::chosen`].
     pub fn chosen() -> Self {
-        Self::new(Backend::chosen()).unwrap_or(Self(Loops::Portable))
+        static CHOSEN: OnceLock<Kernel> = OnceLock::new();
+        *CHOSEN.get_or_init(|| Self::new(Backend::chosen()).unwrap_or(Self(Loops::Portable)))
     }
 
     /// Whose loops they are.

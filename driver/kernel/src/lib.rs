@@ -50,8 +50,9 @@
 //!   the CPU's SHA-256 instructions, one message at a time.
 //!
 //! The model's integer products ([`Kernel::add_products`]) and training's products of dense
-//! matrices ([`Gemm`]) live here too, since they need vector instructions as well; they know
-//! nothing of hashes.
+//! matrices ([`Gemm`]) live here too, since they need vector instructions as well, and so
+//! does the way by which their other loops get wide vectors ([`Loop`]); they know nothing of
+//! hashes.
 //!
 //! Every `unsafe` block states its proof; nearly all rest on one: a value of a type
 //! like `Avx512` exists only where the CPU has the instructions.
@@ -76,6 +77,7 @@ mod scan;
 )]
 mod sha256;
 mod stream;
+mod wide;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions")]
 mod x86;
@@ -88,6 +90,7 @@ pub use kernel::Kernel;
 pub use product::{BLOCK_OUTPUTS, BlockTile, TILE_INPUTS};
 pub use scan::ScanOrder;
 pub use stream::DigestStream;
+pub use wide::{Loop, run};
 
 /// Tries `count` numbers from `first` upwards (wrapping at 2³²) as nonces of
 /// `work`, and calls `found` for each whose double digest meets `target`.

@@ -5,7 +5,7 @@
 
 use std::iter;
 
-use hasher_kernel::{BLOCK_OUTPUTS, BlockTile, Kernel, TILE_INPUTS};
+use hasher_kernel::{BLOCK_OUTPUTS, BlockTile, Kernel, Loop, TILE_INPUTS};
 
 use super::{Matrix, Scales};
 
@@ -62,24 +62,22 @@ impl Matrix {
     ///
     /// `codes` holds any number of vectors, each of [`Matrix::stride`] codes of
     /// magnitude up to 255, of which those beyond the inputs are ignored; `out` gets one
-    /// row of outputs for each. Nothing can overflow where [`Matrix::product_bound`]
-    /// knows a bound.
+    /// row of outputs for each. Nothing can overflow where [`Matrix::product_bound`] knows
+    /// a bound of 32 bits.
     ///
     /// # Panics
     /// When the lengths do not fit one another.
-    pub fn multiply(&self, codes: &[i16], fraction: u32, out: &mut [i64]) {
+    pub fn multiply(&self, codes: &[i16], fraction: u32, out: &mut [i32]) {
         let (stride, outputs) = (self.stride(), self.shape.outputs);
         let rows = codes.len() / stride;
         assert_eq!(codes.len(), rows * stride, "codes of whole vectors");
         assert_eq!(out.len(), rows * outputs, "one row of sums for each vector");
-        let bias_shift = SCALE_BITS + fraction - BIAS_BITS;
-        let shift = SCALE_BITS + fraction - OUTPUT_BITS;
-        let finish = |sum: i64, bias: i32| (sum + (i64::from(bias) << bias_shift)) >> shift;
+        let finish = Finish::new(fraction);
         if let Scales::Groups { .. } = self.scales {
             for (codes, out) in iter::zip(codes.chunks_exact(stride), out.chunks_exact_mut(outputs))
             {
                 for (output, (out, bias)) in iter::zip(out, &self.biases).enumerate() {
-                    *out = finish(self.sum_of_runs(output, codes), *bias);
+                    *out = finish.sum(self.sum_of_runs(output, codes), *bias);
                 }
             }
             return;
@@ -90,12 +88,14 @@ impl Matrix {
         for (tiles, first) in iter::zip(blocks, (0..outputs).step_by(BLOCK_OUTPUTS)) {
             sums.fill([0; BLOCK_OUTPUTS]);
             kernel.add_products(tiles, codes, &mut sums);
-            for (out, sums) in iter::zip(out.chunks_exact_mut(outputs), &sums) {
-                let lanes = iter::zip(&mut out[first..], sums);
-                for ((out, sum), bias) in iter::zip(lanes, &self.biases[first..]) {
-                    *out = finish(*sum, *bias);
-                }
-            }
+            kernel.run(FinishBlock {
+                finish,
+                sums: &sums,
+                biases: &self.biases[first..],
+                first,
+                outputs,
+                out,
+            });
         }
     }
 
@@ -130,6 +130,57 @@ impl Matrix {
         // Rounding down can add one to the magnitude of a negative result.
         let bound = i64::try_from(bound).ok()?;
         Some((bound >> (SCALE_BITS + fraction - OUTPUT_BITS)) + 1)
+    }
+}
+
+/// From a sum of weight · scale · code and a bias to an output in Q16.
+#[derive(Debug, Clone, Copy)]
+struct Finish {
+    bias_shift: u32,
+    shift: u32,
+}
+
+impl Finish {
+    fn new(fraction: u32) -> Self {
+        Self {
+            bias_shift: SCALE_BITS + fraction - BIAS_BITS,
+            shift: SCALE_BITS + fraction - OUTPUT_BITS,
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, sum: i64, bias: i32) -> i32 {
+        ((sum + (i64::from(bias) << self.bias_shift)) >> self.shift) as i32
+    }
+}
+
+/// Sums of one block of outputs on their way to all rows.
+struct FinishBlock<'a> {
+    finish: Finish,
+    sums: &'a [[i64; BLOCK_OUTPUTS]],
+    /// From those of the block on.
+    biases: &'a [i32],
+    /// The block's first output, of so many.
+    first: usize,
+    outputs: usize,
+    out: &'a mut [i32],
+}
+
+impl Loop for FinishBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let mut biases = [0; BLOCK_OUTPUTS];
+        let count = BLOCK_OUTPUTS.min(self.biases.len());
+        biases[..count].copy_from_slice(&self.biases[..count]);
+        for (out, sums) in iter::zip(self.out.chunks_exact_mut(self.outputs), self.sums) {
+            let mut finished = [0; BLOCK_OUTPUTS];
+            for i in 0..BLOCK_OUTPUTS {
+                finished[i] = self.finish.sum(sums[i], biases[i]);
+            }
+            out[self.first..][..count].copy_from_slice(&finished[..count]);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ fn every_step_of_the_published_trace_is_met() {
     };
 
     let mut residual = forward.embed(&request);
-    assert_eq!(residual, vectors::ints::<i64>(&next()["h0"]));
+    assert_eq!(residual, vectors::ints::<i32>(&next()["h0"]));
     let layer = &model.network.layers[0];
     forward.quantise_normed(stage, 0, &layer.attention_gains, &residual);
     check_codes(&forward, next());
@@ -50,7 +50,7 @@ fn every_step_of_the_published_trace_is_met() {
     forward.attend();
     let step = next();
     // Heads come first in the trace, positions first in our rows.
-    let by_head = |rows: &[i64]| -> Vec<i64> {
+    let by_head = |rows: &[i32]| -> Vec<i32> {
         (0..2)
             .flat_map(|head| {
                 rows.chunks_exact(32)
@@ -59,10 +59,10 @@ fn every_step_of_the_published_trace_is_met() {
             .copied()
             .collect()
     };
-    assert_eq!(by_head(&forward.query), vectors::ints::<i64>(&step["q"]));
-    assert_eq!(by_head(&forward.key), vectors::ints::<i64>(&step["k"]));
-    assert_eq!(by_head(&forward.value), vectors::ints::<i64>(&step["v"]));
-    assert_eq!(forward.mixed, vectors::ints::<i64>(&step["o"]));
+    assert_eq!(by_head(&forward.query), vectors::ints::<i32>(&step["q"]));
+    assert_eq!(by_head(&forward.key), vectors::ints::<i32>(&step["k"]));
+    assert_eq!(by_head(&forward.value), vectors::ints::<i32>(&step["v"]));
+    assert_eq!(forward.mixed, vectors::ints::<i32>(&step["o"]));
     forward.quantise_mixed(stage);
     check_codes(&forward, next());
     forward.add_product(&layer.output, 3, &mut residual);
@@ -71,7 +71,7 @@ fn every_step_of_the_published_trace_is_met() {
     forward.expand(stage);
     check_codes(&forward, next());
     forward.add_product(&layer.contract, 3, &mut residual);
-    assert_eq!(residual, vectors::ints::<i64>(&next()["h"]));
+    assert_eq!(residual, vectors::ints::<i32>(&next()["h"]));
 
     // The same steps, taken at once.
     let mut again = forward.embed(&request);

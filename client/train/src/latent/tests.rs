@@ -167,16 +167,16 @@ fn first_weights_have_the_variance_of_one_over_inputs() {
 #[test]
 fn weight_decay_leaves_gains_and_biases_alone() {
     let latents = latents(Kind::Hb32, 1);
-    let decayed = latents.is_decayed();
+    let is_weight = latents.is_weight();
     let tiles: usize = latents.parts[EMBEDDING..]
         .iter()
         .map(|part| part.shape.seed_count())
         .sum();
     assert_eq!(
-        decayed.iter().filter(|d| **d).count(),
+        is_weight.iter().filter(|d| **d).count(),
         tiles * TILE_COEFFICIENTS
     );
-    assert!(!decayed[0] && !decayed[latents.parts[GAINS].shape.outputs + TILE_COEFFICIENTS]);
+    assert!(!is_weight[0] && !is_weight[latents.parts[GAINS].shape.outputs + TILE_COEFFICIENTS]);
 }
 
 #[test]
@@ -194,8 +194,8 @@ fn flat_kinds_hold_the_weights_themselves_and_their_gradient_is_the_weights() {
             .iter()
             .map(|part| part.shape.weights())
             .sum();
-        let decayed = latents.is_decayed();
-        assert_eq!(decayed.iter().filter(|d| **d).count(), weights, "{kind}");
+        let is_weight = latents.is_weight();
+        assert_eq!(is_weight.iter().filter(|d| **d).count(), weights, "{kind}");
 
         // A bias is stored exactly on its grid, whatever the kind of the weights.
         let q = latents.parts[SHAPE.layer_matrices(0).q].clone();

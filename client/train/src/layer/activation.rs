@@ -7,6 +7,7 @@
 //! from is the caller's choice ([`Activate`]); other forms of activation and
 //! gradient are there for comparison ([`Form`]).
 
+use hasher_kernel::{Loop, run};
 use hasher_model::CodeRange;
 
 use crate::config::{Activation, Surrogate};
@@ -77,16 +78,19 @@ impl Quantiser {
     }
 
     /// `z` in code units, not clipped.
+    #[inline(always)]
     fn position(&self, z: f32) -> f32 {
         z * self.slope + self.offset
     }
 
     /// The code of `z` under the dither `u` in (0, 1).
+    #[inline(always)]
     fn code(&self, z: f32, u: f32) -> f32 {
         floor(self.position(z).clamp(0.0, self.max) + u)
     }
 
     /// The output for `z` under the dither `u` in (0, 1).
+    #[inline(always)]
     fn round(&self, z: f32, u: f32) -> f32 {
         self.code(z, u) * self.unit + self.origin
     }
@@ -108,9 +112,10 @@ impl Quantiser {
             (Activation::Gelu, _) if self.range == CodeRange::Signed => {}
             (Activation::Gelu, _) => pairs.for_each(|(dy, z)| *dy *= gelu_slope(*z)),
             (_, Surrogate::StraightThrough) => {}
-            (_, Surrogate::Clipped) => pairs.for_each(|(dy, z)| {
-                let t = self.position(*z);
-                *dy = if t >= 0.0 && t <= self.max { *dy } else { 0.0 };
+            (_, Surrogate::Clipped) => run(Clip {
+                quantiser: *self,
+                z,
+                dy,
             }),
             (_, Surrogate::Logistic) => pairs.for_each(|(dy, z)| {
                 let t = self.position(*z);
@@ -120,8 +125,29 @@ impl Quantiser {
     }
 }
 
+/// The gradient inside of the clip range, zero outside.
+struct Clip<'a> {
+    quantiser: Quantiser,
+    z: &'a [f32],
+    dy: &'a mut [f32],
+}
+
+impl Loop for Clip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let max = self.quantiser.max;
+        for (dy, z) in self.dy.iter_mut().zip(self.z) {
+            let t = self.quantiser.position(*z);
+            *dy = if t >= 0.0 && t <= max { *dy } else { 0.0 };
+        }
+    }
+}
+
 /// The largest integer that is not above `x`, which is 0 to 2²²: in contrast to a cast,
 /// whose result is defined for every number, it becomes three vector instructions.
+#[inline(always)]
 fn floor(x: f32) -> f32 {
     /// From here on a float's last bit is worth one.
     const INTEGERS: f32 = 8_388_608.0;
@@ -174,9 +200,6 @@ impl FastDither {
 
 impl Activate for FastDither {
     fn activate(&mut self, _: Lane, quantiser: &Quantiser, z: &[f32], y: &mut [f32]) {
-        // 8 units a draw for every width: an unused draw costs less than a
-        // loop whose length depends on `bits`.
-        const UNITS: usize = 8;
         if quantiser.form.activation != Activation::Hash {
             for (z, y) in z.iter().zip(y) {
                 *y = quantiser.undithered(*z);
@@ -186,22 +209,48 @@ impl Activate for FastDither {
         if quantiser.form.surrogate == Surrogate::Logistic {
             return self.activate_with_noise(quantiser, z, y);
         }
-        let mask = 0xff >> (8 - self.bits);
+        run(Dithered {
+            dither: self,
+            quantiser: *quantiser,
+            z,
+            y,
+        });
+    }
+}
+
+/// Rounds one row with dither from the fast generator.
+struct Dithered<'a> {
+    dither: &'a mut FastDither,
+    quantiser: Quantiser,
+    z: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Loop for Dithered<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        // 8 units a draw for every width: an unused draw costs less than a
+        // loop whose length depends on the bits of dither.
+        const UNITS: usize = 8;
+        let FastDither { rng, bits } = self.dither;
+        let mask = 0xff >> (8 - *bits);
         // A power of two, so the product is as exact as a division.
-        let step = 1.0 / (1u32 << self.bits) as f32;
+        let step = 1.0 / (1u32 << *bits) as f32;
         let dither = |random: u8| (f32::from(random & mask) + 0.5) * step;
-        let (z, z_rest) = z.as_chunks::<UNITS>();
-        let (y, y_rest) = y.as_chunks_mut::<UNITS>();
+        let (z, z_rest) = self.z.as_chunks::<UNITS>();
+        let (y, y_rest) = self.y.as_chunks_mut::<UNITS>();
         for (z, y) in z.iter().zip(y) {
-            let random = self.rng.next_u64().to_le_bytes();
-            for ((z, y), random) in z.iter().zip(y).zip(random) {
-                *y = quantiser.round(*z, dither(random));
+            let random = rng.next_u64().to_le_bytes();
+            for i in 0..UNITS {
+                y[i] = self.quantiser.round(z[i], dither(random[i]));
             }
         }
         if !z_rest.is_empty() {
-            let random = self.rng.next_u64().to_le_bytes();
+            let random = rng.next_u64().to_le_bytes();
             for ((z, y), random) in z_rest.iter().zip(y_rest).zip(random) {
-                *y = quantiser.round(*z, dither(random));
+                *y = self.quantiser.round(*z, dither(random));
             }
         }
     }

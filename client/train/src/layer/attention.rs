@@ -1,7 +1,9 @@
 //! Multi-head soft-max attention inside one example; every position attends to
 //! every position, or to itself and those before it.
 
-use crate::vector::{add_scaled, dot};
+use hasher_kernel::{Loop, run};
+
+use crate::vector::{Rows, add_mixture, add_scaled, dot, exp};
 
 /// Shape of one attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -54,26 +56,12 @@ impl Attention {
     /// Writes the mixed values to `out` and the soft-max weights to `weights`
     /// (one run of `positions` values per row and head).
     pub(crate) fn forward(&self, qkv: Qkv<'_>, weights: &mut [f32], out: &mut [f32]) {
-        let head_width = self.width / self.heads;
-        let scale = self.score_scale();
-        out.fill(0.0);
-        let runs = weights.chunks_exact_mut(self.positions).enumerate();
-        for (run, weights) in runs {
-            let (row, head) = (run / self.heads, run % self.heads);
-            let first = row - row % self.positions;
-            let at = |row: usize| row * self.width + head * head_width..;
-            let q = &qkv.q[at(row)][..head_width];
-            let (weights, unseen) = weights.split_at_mut(self.seen(row));
-            unseen.fill(0.0);
-            for (j, weight) in weights.iter_mut().enumerate() {
-                *weight = dot(q, &qkv.k[at(first + j)][..head_width]) * scale;
-            }
-            soft_max(weights);
-            let out = &mut out[at(row)][..head_width];
-            for (j, weight) in weights.iter().enumerate() {
-                add_scaled(out, *weight, &qkv.v[at(first + j)][..head_width]);
-            }
-        }
+        run(Forward {
+            attention: *self,
+            qkv,
+            weights,
+            out,
+        });
     }
 
     /// Adds the gradients of queries, keys and values, given dL/d`out` and the
@@ -86,43 +74,144 @@ impl Attention {
         gradient: QkvGradient<'_>,
         d_weights: &mut Vec<f32>,
     ) {
-        let head_width = self.width / self.heads;
-        let scale = self.score_scale();
         d_weights.resize(self.positions, 0.0);
-        for (run, weights) in weights.chunks_exact(self.positions).enumerate() {
-            let (row, head) = (run / self.heads, run % self.heads);
-            let first = row - row % self.positions;
-            let at = |row: usize| row * self.width + head * head_width..;
+        run(Backward {
+            attention: *self,
+            qkv,
+            weights,
+            d_out,
+            gradient,
+            d_weights,
+        });
+    }
+}
+
+struct Forward<'a> {
+    attention: Attention,
+    qkv: Qkv<'a>,
+    weights: &'a mut [f32],
+    out: &'a mut [f32],
+}
+
+impl Loop for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self {
+            attention,
+            qkv,
+            weights,
+            out,
+        } = self;
+        let (width, heads) = (attention.width, attention.heads);
+        let head_width = width / heads;
+        let scale = attention.score_scale();
+        out.fill(0.0);
+        let runs = weights.chunks_exact_mut(attention.positions).enumerate();
+        for (run, weights) in runs {
+            let (row, head) = (run / heads, run % heads);
+            let first = row - row % attention.positions;
+            let at = |row: usize| row * width + head * head_width..;
+            let q = &qkv.q[at(row)][..head_width];
+            let (weights, unseen) = weights.split_at_mut(attention.seen(row));
+            unseen.fill(0.0);
+            for (j, weight) in weights.iter_mut().enumerate() {
+                *weight = dot(q, &qkv.k[at(first + j)][..head_width]) * scale;
+            }
+            soft_max(weights);
+            let values = Rows {
+                values: &qkv.v[at(first)],
+                stride: width,
+            };
+            add_mixture(&mut out[at(row)][..head_width], weights, values);
+        }
+    }
+}
+
+struct Backward<'a> {
+    attention: Attention,
+    qkv: Qkv<'a>,
+    weights: &'a [f32],
+    d_out: &'a [f32],
+    gradient: QkvGradient<'a>,
+    /// Scratch, as many as there are positions.
+    d_weights: &'a mut [f32],
+}
+
+impl Loop for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self {
+            attention,
+            qkv,
+            weights,
+            d_out,
+            gradient,
+            d_weights,
+        } = self;
+        let (width, heads) = (attention.width, attention.heads);
+        let head_width = width / heads;
+        let scale = attention.score_scale();
+        for (run, weights) in weights.chunks_exact(attention.positions).enumerate() {
+            let (row, head) = (run / heads, run % heads);
+            let first = row - row % attention.positions;
+            let at = |row: usize| row * width + head * head_width..;
             let d_out = &d_out[at(row)][..head_width];
-            let weights = &weights[..self.seen(row)];
+            let weights = &weights[..attention.seen(row)];
             let d_weights = &mut d_weights[..weights.len()];
             for (j, d_weight) in d_weights.iter_mut().enumerate() {
                 *d_weight = dot(d_out, &qkv.v[at(first + j)][..head_width]);
             }
             let mean = dot(weights, d_weights);
+            for (weight, d_weight) in weights.iter().zip(d_weights.iter_mut()) {
+                *d_weight = weight * (*d_weight - mean) * scale;
+            }
+            let d_scores = &*d_weights;
+            let keys = Rows {
+                values: &qkv.k[at(first)],
+                stride: width,
+            };
+            add_mixture(&mut gradient.q[at(row)][..head_width], d_scores, keys);
             let q = &qkv.q[at(row)][..head_width];
-            for (j, (weight, d_weight)) in weights.iter().zip(d_weights.iter()).enumerate() {
-                let d_score = weight * (d_weight - mean) * scale;
+            for (j, (weight, d_score)) in weights.iter().zip(d_scores).enumerate() {
                 let key = at(first + j);
                 add_scaled(&mut gradient.v[key.clone()][..head_width], *weight, d_out);
-                add_scaled(&mut gradient.k[key.clone()][..head_width], d_score, q);
-                let dq = &mut gradient.q[at(row)][..head_width];
-                add_scaled(dq, d_score, &qkv.k[key][..head_width]);
+                add_scaled(&mut gradient.k[key][..head_width], *d_score, q);
             }
         }
     }
 }
 
 /// Replaces scores by their soft-max.
+#[inline(always)]
 pub(crate) fn soft_max(scores: &mut [f32]) {
-    let max = scores.iter().fold(f32::NEG_INFINITY, |max, s| max.max(*s));
-    let mut sum = 0.0;
-    for s in scores.iter_mut() {
-        *s = libm::expf(*s - max);
-        sum += *s;
+    const LANES: usize = 16;
+    let (blocks, rest) = scores.as_chunks_mut::<LANES>();
+    // What is missing of the last block weighs nothing.
+    let mut last = [f32::NEG_INFINITY; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut most = last;
+    for block in blocks.iter() {
+        for i in 0..LANES {
+            most[i] = most[i].max(block[i]);
+        }
     }
-    let scale = 1.0 / sum;
-    scores.iter_mut().for_each(|s| *s *= scale);
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0; LANES];
+    for block in blocks.iter_mut().chain([&mut last]) {
+        for i in 0..LANES {
+            block[i] = exp(block[i] - most);
+            sums[i] += block[i];
+        }
+    }
+    let scale = 1.0 / sums.iter().sum::<f32>();
+    for block in blocks.iter_mut().chain([&mut last]) {
+        block.iter_mut().for_each(|s| *s *= scale);
+    }
+    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Root-mean-square norm: `yᵢ = gᵢ · hᵢ / √(mean h² + ε)`, per row.
 
+use hasher_kernel::{Loop, run};
+
 use crate::vector::dot;
 
 /// ε: the exact inference adds 42 950 to a Q32 mean square, which is 1.0·10⁻⁵.
@@ -7,17 +9,7 @@ const EPSILON: f32 = 42_950.0 / 4_294_967_296.0;
 
 /// Normalises every row of `h`; `scales` receives 1/√(mean h² + ε) per row.
 pub(crate) fn forward(h: &[f32], gain: &[f32], y: &mut [f32], scales: &mut [f32]) {
-    let width = gain.len();
-    let rows = h
-        .chunks_exact(width)
-        .zip(y.chunks_exact_mut(width))
-        .zip(scales);
-    for ((h, y), scale) in rows {
-        *scale = 1.0 / (dot(h, h) / width as f32 + EPSILON).sqrt();
-        for ((y, h), g) in y.iter_mut().zip(h).zip(gain) {
-            *y = g * h * *scale;
-        }
-    }
+    run(Forward { h, gain, y, scales });
 }
 
 /// Adds dL/dh and dL/dg, given dL/dy and what the forward saw and wrote.
@@ -32,25 +24,93 @@ pub(crate) fn backward(
     dh: &mut [f32],
     dgain: &mut [f32],
 ) {
-    let width = gain.len();
-    let rows = dy
-        .chunks_exact(width)
-        .zip(h.chunks_exact(width))
-        .zip(dh.chunks_exact_mut(width))
-        .zip(scales);
-    for (((dy, h), dh), &scale) in rows {
-        for ((dg, dy), h) in dgain.iter_mut().zip(dy).zip(h) {
-            *dg += dy * h * scale;
-        }
-        let mut projection = [0.0f32; 8];
-        for (i, ((dy, h), g)) in dy.iter().zip(h).zip(gain).enumerate() {
-            projection[i % 8] += g * dy * h;
-        }
-        let shared = projection.iter().sum::<f32>() * scale * scale * scale / width as f32;
-        for (((dh, dy), h), g) in dh.iter_mut().zip(dy).zip(h).zip(gain) {
-            *dh += scale * g * dy - h * shared;
+    run(Backward {
+        dy,
+        h,
+        gain,
+        scales,
+        dh,
+        dgain,
+    });
+}
+
+struct Forward<'a> {
+    h: &'a [f32],
+    gain: &'a [f32],
+    y: &'a mut [f32],
+    scales: &'a mut [f32],
+}
+
+impl Loop for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let width = self.gain.len();
+        let rows = self
+            .h
+            .chunks_exact(width)
+            .zip(self.y.chunks_exact_mut(width))
+            .zip(self.scales);
+        for ((h, y), scale) in rows {
+            *scale = 1.0 / (dot(h, h) / width as f32 + EPSILON).sqrt();
+            for ((y, h), g) in y.iter_mut().zip(h).zip(self.gain) {
+                *y = g * h * *scale;
+            }
         }
     }
+}
+
+struct Backward<'a> {
+    dy: &'a [f32],
+    h: &'a [f32],
+    gain: &'a [f32],
+    scales: &'a [f32],
+    dh: &'a mut [f32],
+    dgain: &'a mut [f32],
+}
+
+impl Loop for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (gain, dgain) = (self.gain, self.dgain);
+        let width = gain.len();
+        let rows = self
+            .dy
+            .chunks_exact(width)
+            .zip(self.h.chunks_exact(width))
+            .zip(self.dh.chunks_exact_mut(width))
+            .zip(self.scales);
+        for (((dy, h), dh), &scale) in rows {
+            for ((dg, dy), h) in dgain.iter_mut().zip(dy).zip(h) {
+                *dg += dy * h * scale;
+            }
+            let shared = sum_of_products(gain, dy, h) * scale * scale * scale / width as f32;
+            for (((dh, dy), h), g) in dh.iter_mut().zip(dy).zip(h).zip(gain) {
+                *dh += scale * g * dy - h * shared;
+            }
+        }
+    }
+}
+
+/// Σ aᵢ·bᵢ·cᵢ in eight interleaved partial sums: a fixed order that vectorises.
+#[inline(always)]
+fn sum_of_products(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+    let (a_blocks, a_rest) = a.as_chunks::<8>();
+    let (b_blocks, b_rest) = b.as_chunks::<8>();
+    let (c_blocks, c_rest) = c.as_chunks::<8>();
+    let mut sums = [0.0f32; 8];
+    for ((a, b), c) in a_blocks.iter().zip(b_blocks).zip(c_blocks) {
+        for i in 0..8 {
+            sums[i] += a[i] * b[i] * c[i];
+        }
+    }
+    for (i, ((a, b), c)) in a_rest.iter().zip(b_rest).zip(c_rest).enumerate() {
+        sums[i] += a * b * c;
+    }
+    sums.iter().sum()
 }
 
 #[cfg(test)]

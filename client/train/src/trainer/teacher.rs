@@ -9,12 +9,11 @@ use crate::layer::readout::Lesson;
 use crate::network::{Chunk, Network};
 use crate::rng::{Purpose, Rng};
 
-/// A network that has learned, and buffers for the batches of its pupil.
+/// A network that has learned.
 #[derive(Debug)]
 pub(super) struct Teacher {
     network: Network,
     share: f32,
-    chunks: Vec<Chunk>,
 }
 
 impl Trainer<'_> {
@@ -40,9 +39,7 @@ impl Trainer<'_> {
         if facts(&own) != facts(&shape) || (!own.is_causal() && own.inputs != shape.inputs) {
             return refuse("it takes other data");
         }
-        let chunks = self.chunks.iter();
         self.teacher = Some(Teacher {
-            chunks: chunks.map(|c| Chunk::new(&shape, c.examples())).collect(),
             network: teacher.network,
             share,
         });
@@ -51,31 +48,16 @@ impl Trainer<'_> {
 }
 
 impl Teacher {
-    /// Takes the examples of the pupil's chunk `number`.
-    pub fn load(&mut self, number: usize, data: &Dataset, examples: &[usize]) {
-        self.network.load(&mut self.chunks[number], data, examples);
-    }
-
-    /// The buffers of all chunks, and who fills them.
-    pub fn parts(&mut self) -> (Voice<'_>, &mut [Chunk]) {
-        let voice = Voice {
-            network: &self.network,
-            share: self.share,
-        };
-        (voice, &mut self.chunks)
-    }
-}
-
-/// The teacher while its chunks are shared out to threads.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Voice<'a> {
-    network: &'a Network,
-    share: f32,
-}
-
-impl Voice<'_> {
-    /// What the teacher says of the examples in `chunk`.
-    pub fn lesson<'c>(&self, chunk: &'c mut Chunk) -> Lesson<'c> {
+    /// What the teacher says of these examples of `data`.
+    pub fn lesson<'c>(
+        &self,
+        buffers: &'c mut Option<Chunk>,
+        data: &Dataset,
+        examples: &[usize],
+    ) -> Lesson<'c> {
+        let shape = &self.network.shape;
+        let chunk = buffers.get_or_insert_with(|| Chunk::new(shape, examples.len()));
+        self.network.load(chunk, data, examples);
         // Nothing is drawn from it: a teacher does not dither.
         let mut unused = FastDither::new(Rng::new(0, Purpose::Dither, 0), 1);
         Lesson {

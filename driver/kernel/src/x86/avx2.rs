@@ -11,13 +11,14 @@ use crate::sha256::blocks;
 /// Messages or numbers of one group.
 pub(crate) const LANES: u32 = Avx2::COUNT as u32;
 
-/// Proof that this CPU has AVX2.
+/// Proof that this CPU has AVX2, and FMA as nearly every one with AVX2 has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
     pub fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx2").then_some(Self(()))
+        let there = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        there.then_some(Self(()))
     }
 
     /// See [`crate::kernel::Kernel::scan_groups`].

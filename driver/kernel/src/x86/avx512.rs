@@ -15,13 +15,16 @@ use crate::sha256::{MARKER, blocks};
 pub(crate) const LANES: u32 = (STREAMS * Avx512::COUNT) as u32;
 const STREAMS: usize = 2;
 
-/// Proof that this CPU has AVX-512 F and BW.
+/// Proof that this CPU has AVX-512 F, BW, DQ and VL, as nearly every one with BW has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
     pub fn detect() -> Option<Self> {
-        let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        let there = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
         there.then_some(Self(()))
     }
 

@@ -4,41 +4,54 @@ use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
 use super::avx512::Avx512;
+use crate::gemm::Strip;
 
 /// Rows and columns of a block: twelve of sixteen registers hold sums.
 pub(crate) const AVX2: [usize; 2] = [6, 16];
-/// Sixteen of thirty-two registers hold sums, enough of them in flight that none is
+/// Twenty-four of thirty-two registers hold sums, enough of them in flight that none is
 /// waited for.
-pub(crate) const AVX512: [usize; 2] = [8, 32];
+pub(crate) const AVX512: [usize; 2] = [12, 32];
 
 impl Avx2 {
-    /// The block of two packed strips: sums over their length, in its order.
-    pub fn block(
-        self,
-        left: &[[f32; AVX2[0]]],
-        right: &[[f32; AVX2[1]]],
-    ) -> [[f32; AVX2[1]]; AVX2[0]] {
-        // SAFETY: a value of this type exists only where the CPU has the features.
+    /// The block of a strip of rows and a packed one of columns: sums over their length,
+    /// in its order.
+    pub fn block(self, left: Strip<'_>, right: &[[f32; AVX2[1]]]) -> [[f32; AVX2[1]]; AVX2[0]] {
+        check::<{ AVX2[0] }>(left, right.len());
+        // SAFETY: a value of this type exists only where the CPU has the features, and
+        // the strip holds every element of so many rows and steps.
         unsafe { block_avx2(left, right) }
     }
 }
 
 impl Avx512 {
-    /// The block of two packed strips: sums over their length, in its order.
+    /// The block of a strip of rows and a packed one of columns: sums over their length,
+    /// in its order.
     pub fn block(
         self,
-        left: &[[f32; AVX512[0]]],
+        left: Strip<'_>,
         right: &[[f32; AVX512[1]]],
     ) -> [[f32; AVX512[1]]; AVX512[0]] {
-        // SAFETY: a value of this type exists only where the CPU has the features.
+        check::<{ AVX512[0] }>(left, right.len());
+        // SAFETY: a value of this type exists only where the CPU has the features, and
+        // the strip holds every element of so many rows and steps.
         unsafe { block_avx512(left, right) }
     }
 }
 
-#[target_feature(enable = "avx2")]
-fn block_avx2(left: &[[f32; AVX2[0]]], right: &[[f32; AVX2[1]]]) -> [[f32; AVX2[1]]; AVX2[0]] {
+/// # Panics
+/// When the last element of `rows` rows of `length` steps lies outside of the strip.
+fn check<const ROWS: usize>(left: Strip<'_>, length: usize) {
+    let last = (ROWS - 1) * left.row + length.saturating_sub(1) * left.step;
+    assert!(last < left.values.len(), "a strip of whole rows");
+}
+
+/// # Safety
+/// The CPU has AVX2 and FMA, and `left` holds element (i, p) for each row i of a block
+/// and each p below the length of `right`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn block_avx2(left: Strip<'_>, right: &[[f32; AVX2[1]]]) -> [[f32; AVX2[1]]; AVX2[0]] {
     let mut sums = [[_mm256_setzero_ps(); 2]; AVX2[0]];
-    for (a, b) in left.iter().zip(right) {
+    for (p, b) in right.iter().enumerate() {
         // SAFETY: the array has the two times 32 bytes that are read.
         let b = unsafe {
             [
@@ -46,10 +59,12 @@ fn block_avx2(left: &[[f32; AVX2[0]]], right: &[[f32; AVX2[1]]]) -> [[f32; AVX2[
                 _mm256_loadu_ps(b[8..].as_ptr()),
             ]
         };
-        for (sums, &a) in sums.iter_mut().zip(a) {
-            let a = _mm256_set1_ps(a);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let a = unsafe { left.values.get_unchecked(i * left.row + p * left.step) };
+            let a = _mm256_set1_ps(*a);
             for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = _mm256_add_ps(*sum, _mm256_mul_ps(a, b));
+                *sum = _mm256_fmadd_ps(a, b, *sum);
             }
         }
     }
@@ -63,13 +78,16 @@ fn block_avx2(left: &[[f32; AVX2[0]]], right: &[[f32; AVX2[1]]]) -> [[f32; AVX2[
     block
 }
 
+/// # Safety
+/// The CPU has AVX-512 F, and `left` holds element (i, p) for each row i of a block and
+/// each p below the length of `right`.
 #[target_feature(enable = "avx512f")]
-fn block_avx512(
-    left: &[[f32; AVX512[0]]],
+unsafe fn block_avx512(
+    left: Strip<'_>,
     right: &[[f32; AVX512[1]]],
 ) -> [[f32; AVX512[1]]; AVX512[0]] {
     let mut sums = [[_mm512_setzero_ps(); 2]; AVX512[0]];
-    for (a, b) in left.iter().zip(right) {
+    for (p, b) in right.iter().enumerate() {
         // SAFETY: the array has the two times 64 bytes that are read.
         let b = unsafe {
             [
@@ -77,10 +95,12 @@ fn block_avx512(
                 _mm512_loadu_ps(b[16..].as_ptr()),
             ]
         };
-        for (sums, &a) in sums.iter_mut().zip(a) {
-            let a = _mm512_set1_ps(a);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let a = unsafe { left.values.get_unchecked(i * left.row + p * left.step) };
+            let a = _mm512_set1_ps(*a);
             for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = _mm512_add_ps(*sum, _mm512_mul_ps(a, b));
+                *sum = _mm512_fmadd_ps(a, b, *sum);
             }
         }
     }

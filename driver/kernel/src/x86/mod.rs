@@ -5,3 +5,4 @@ pub(crate) mod avx512;
 pub(crate) mod gemm;
 pub(crate) mod product;
 pub(crate) mod sha_ni;
+mod wide;

@@ -225,6 +225,7 @@ fn text(width: u32, steps: u32) -> TrainConfig {
         width,
         hidden: 2 * width,
         peak_learning_rate: 3e-3,
+        vector_rate: 4.0,
         steps,
         ..kind(&TrainConfig::default(), Kind::Hb16)
     }

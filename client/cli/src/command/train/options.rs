@@ -43,6 +43,10 @@ pub struct RunArgs {
     /// Largest learning rate [default: 0.002; 0.003 for text and sequence]
     #[arg(long, value_name = "RATE", help_heading = "Schedule")]
     pub learning_rate: Option<f32>,
+    /// Learning rate of gains and biases, times that of the weights [default: 2; 4 for text
+    /// and sequence]
+    #[arg(long, value_name = "TIMES", help_heading = "Schedule")]
+    pub vector_rate: Option<f32>,
     /// Steps of linear warm-up [default: 50]
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub warm_up: Option<u32>,
@@ -119,6 +123,7 @@ impl RunArgs {
             code_bits: self.code_bits.unwrap_or(default.code_bits),
             dither_bits: self.dither_bits.unwrap_or(default.dither_bits),
             peak_learning_rate: self.learning_rate.unwrap_or(default.peak_learning_rate),
+            vector_rate: self.vector_rate.unwrap_or(default.vector_rate),
             warm_up: self.warm_up.unwrap_or(default.warm_up),
             weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
             last_learning_rate_share: default.last_learning_rate_share,
@@ -153,6 +158,7 @@ fn default_of(task: TaskName) -> TrainConfig {
             hidden: 256,
             steps: 1000,
             peak_learning_rate: 3e-3,
+            vector_rate: 4.0,
             ..digits
         },
         TaskName::Sequence => TrainConfig {
@@ -160,6 +166,7 @@ fn default_of(task: TaskName) -> TrainConfig {
             hidden: 256,
             steps: 3000,
             peak_learning_rate: 3e-3,
+            vector_rate: 4.0,
             ..digits
         },
         _ => digits,
