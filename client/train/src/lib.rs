@@ -13,7 +13,7 @@
 //!
 //! The result depends on the configuration and the data only: not on the number
 //! of threads, not on interruptions ([`Trainer::checkpoint`]) and, by design, not
-//! on the machine (no fused or reordered arithmetic, mathematics in software).
+//! on the machine (arithmetic is fused by rule and never reordered, mathematics in software).
 //! The crate never opens files and never prints; the command line does.
 //!
 //! ```

@@ -40,7 +40,7 @@ pub struct RunArgs {
     /// Bits of dither per unit: 1, 2, 4 or 8 [default: 4]
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub dither_bits: Option<u32>,
-    /// Largest learning rate [default: 0.002; 0.003 for text and sequence]
+    /// Largest learning rate [default: 0.002; 0.003 for sequence]
     #[arg(long, value_name = "RATE", help_heading = "Schedule")]
     pub learning_rate: Option<f32>,
     /// Learning rate of gains and biases, times that of the weights [default: 2; 4 for text
@@ -157,7 +157,6 @@ fn default_of(task: TaskName) -> TrainConfig {
             width: 128,
             hidden: 256,
             steps: 1000,
-            peak_learning_rate: 3e-3,
             vector_rate: 4.0,
             ..digits
         },
