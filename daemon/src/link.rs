@@ -3,7 +3,10 @@
 //! Owns the two halves of a client's connection. It knows nothing of what frames
 //! mean; the [`session`](crate::session) does.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 
 use bytes::{Buf, BytesMut};
 use hasher_wire::{Codec, Frame, MAX_FRAME_BYTES, WireError};
@@ -102,6 +105,16 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
             },
             else => std::future::pending().await,
         }
+    }
+
+    /// Reads and writes only what is possible at once.
+    pub(crate) async fn advance_now(&mut self, reads: bool) -> Option<Io> {
+        let mut advance = pin!(self.advance(reads));
+        poll_fn(|cx| match advance.as_mut().poll(cx) {
+            Poll::Ready(io) => Poll::Ready(Some(io)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
     }
 
     /// Sends all that is unsent.

@@ -7,6 +7,7 @@
 //! touches a device. The listener calls [`serve`].
 
 mod digesting;
+mod eager;
 mod gather;
 mod greeting;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use self::digesting::join;
+use self::eager::Eager;
 use self::gather::Gather;
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
@@ -112,6 +114,7 @@ struct Session<S> {
     /// The digest batches of this turn.
     gather: Gather,
     subscription: Subscription,
+    eager: Eager,
 }
 
 impl<S> Drop for Session<S> {
@@ -146,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             digesting: None,
             gather: Gather::default(),
             subscription,
+            eager: Eager::default(),
         };
         session.link.push(&Frame::Welcome(session.welcome(terms)));
         session
@@ -193,14 +197,32 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     continue;
                 }
             }
+            if self.link.is_unsent() {
+                match self.link.advance_now(false).await {
+                    Some(Io::Closed) => return End::Client,
+                    Some(_) => stalls_at = None,
+                    None => {}
+                }
+            }
             let has_room = self.link.has_room();
             let is_unsent = self.link.is_unsent();
             stalls_at =
                 is_unsent.then(|| stalls_at.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT));
             let reads = has_room && self.digesting.is_none() && !is_ahead;
+            if reads && !is_unsent {
+                self.eager.begin_wait();
+                match self.eager.wait(&mut self.link).await {
+                    Some(Io::Closed) => return End::Client,
+                    Some(_) => {
+                        self.eager.end_wait();
+                        continue;
+                    }
+                    None => {}
+                }
+            }
             tokio::select! {
                 io = self.link.advance(reads), if reads || is_unsent => match io {
-                    Io::Read => {}
+                    Io::Read => self.eager.end_wait(),
                     Io::Written => stalls_at = None,
                     Io::Closed => return End::Client,
                 },

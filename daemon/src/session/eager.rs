@@ -1,0 +1,58 @@
+//! Waiting awake for a client that asks again at once.
+//!
+//! A client that has one request at a time asks again within microseconds of an answer,
+//! and going to sleep in between costs more than the wait. So a session whose client was
+//! that quick looks again and again for a moment before it sleeps; others never do. All
+//! other tasks of the daemon get their turns meanwhile.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::link::{Io, Link};
+
+/// How long a wait may be that is worth staying awake for: a few times what it takes to
+/// wake a sleeping thread.
+const MOMENT: Duration = Duration::from_micros(30);
+
+/// How quick a client was lately.
+#[derive(Debug, Default)]
+pub(super) struct Eager {
+    /// Since when the session waits for its client.
+    since: Option<Instant>,
+    /// Whether the last wait was a short one.
+    is_quick: bool,
+}
+
+impl Eager {
+    /// The session has nothing to do but to wait for its client.
+    pub(super) fn begin_wait(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    /// The client sent something.
+    pub(super) fn end_wait(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.is_quick = since.elapsed() < MOMENT;
+        }
+    }
+
+    /// Waits awake for what the client sends, if it was quick; nothing when the moment
+    /// is over.
+    pub(super) async fn wait<S>(&mut self, link: &mut Link<S>) -> Option<Io>
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let since = self.since.filter(|_| self.is_quick)?;
+        loop {
+            tokio::task::yield_now().await;
+            if let Some(io) = link.advance_now(true).await {
+                return Some(io);
+            }
+            if since.elapsed() >= MOMENT {
+                self.is_quick = false;
+                return None;
+            }
+        }
+    }
+}
