@@ -5,13 +5,15 @@
 //! below it by more than the run's own noise. A gate asks three such runs.
 
 mod clock;
+#[cfg(feature = "daemon")]
+mod feeding;
 mod kernel;
 mod machine;
 mod model;
 mod race;
 mod range;
 mod report;
-#[cfg(feature = "socket")]
+#[cfg(feature = "daemon")]
 mod socket;
 mod train;
 
@@ -43,7 +45,7 @@ struct Arguments {
     #[arg(long)]
     check: bool,
     /// The `hasherd` to measure.
-    #[cfg(feature = "socket")]
+    #[cfg(feature = "daemon")]
     #[arg(
         long,
         value_name = "PATH",
@@ -51,7 +53,7 @@ struct Arguments {
     )]
     daemon: std::path::PathBuf,
     /// Be a peer of hasherd on a socket, until standard input ends.
-    #[cfg(feature = "socket")]
+    #[cfg(feature = "daemon")]
     #[arg(long, hide = true, num_args = 2, value_names = ["PEER", "SOCKET"])]
     serve: Option<Vec<String>>,
 }
@@ -67,8 +69,11 @@ enum Suite {
     /// One whole range of 2^32 nonces on all CPUs.
     Range,
     /// Digests through hasherd's socket, against a blocking loop, tonic and no socket.
-    #[cfg(feature = "socket")]
+    #[cfg(feature = "daemon")]
     Socket,
+    /// A simulated S3 in real time behind a daemon that is held up each second, a minute.
+    #[cfg(feature = "daemon")]
+    Feeding,
 }
 
 fn main() -> ExitCode {
@@ -82,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    #[cfg(feature = "socket")]
+    #[cfg(feature = "daemon")]
     if let Some([peer, socket]) = arguments.serve.as_deref() {
         socket::serve(peer, socket.as_ref())?;
         return Ok(ExitCode::SUCCESS);
@@ -149,10 +154,15 @@ fn measure(
             println!("{}\n", range::sweep());
             return Ok(None);
         }
-        #[cfg(feature = "socket")]
+        #[cfg(feature = "daemon")]
+        Suite::Feeding => {
+            println!("{}", feeding::feed()?);
+            return Ok(None);
+        }
+        #[cfg(feature = "daemon")]
         Suite::Socket => report = socket::measure(&arguments.daemon, turns)?,
     }
-    #[cfg(not(feature = "socket"))]
+    #[cfg(not(feature = "daemon"))]
     let _ = arguments;
     println!("{report}");
     Ok(Some(report))

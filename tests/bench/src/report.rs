@@ -26,7 +26,7 @@ pub enum Bound {
     /// At least this ratio to the base.
     Ratio(f64),
     /// At most this ratio to the base.
-    #[cfg(feature = "socket")]
+    #[cfg(feature = "daemon")]
     RatioMost(f64),
     /// At most this many cycles for one unit.
     Cycles(f64),
@@ -122,7 +122,7 @@ impl Row {
         match self.bound {
             None => String::new(),
             Some(Bound::Ratio(least)) => format!("≥ {least:.2}×"),
-            #[cfg(feature = "socket")]
+            #[cfg(feature = "daemon")]
             Some(Bound::RatioMost(most)) => format!("≤ {most:.2}×"),
             Some(Bound::Cycles(most)) => format!("≤ {most:.0} cycles"),
         }
@@ -132,7 +132,7 @@ impl Row {
         match self.bound {
             None => true,
             Some(Bound::Ratio(least)) => self.bounded * (1.0 + self.noise()) >= least,
-            #[cfg(feature = "socket")]
+            #[cfg(feature = "daemon")]
             Some(Bound::RatioMost(most)) => self.bounded <= most * (1.0 + self.noise()),
             Some(Bound::Cycles(most)) => self.bounded <= most * (1.0 + self.noise()),
         }
