@@ -338,6 +338,52 @@ mod tests {
         }
     }
 
+    /// `step · ⌊t + u⌋ + low` with u from bits i·r … i·r + r − 1 for unit i, as written.
+    fn rounded(exact: &[u32], dither: &[Digest], r: usize, step: i16, low: i16) -> Vec<i16> {
+        let bits: Vec<u8> = dither.iter().flat_map(|digest| digest.0).collect();
+        let bit = |at: usize| u32::from(bits[at >> 3] >> (at & 7) & 1);
+        let code = |(i, t): (usize, &u32)| {
+            let k: u32 = (0..r).map(|j| bit(i * r + j) << j).sum();
+            step * ((t + ((2 * k + 1) << (15 - r))) >> 16) as i16 + low
+        };
+        exact.iter().enumerate().map(code).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_unit_is_rounded_by_its_own_bits(
+            exact in proptest::collection::vec(0u32..=255 << 16, 1..600), noise: [u8; 32],
+        ) {
+            // As many digests as 600 units of 8 bits take.
+            let dither: Vec<Digest> = (0..19u8).map(|i| Digest(noise.map(|n| n.wrapping_add(i.wrapping_mul(37))))).collect();
+            let mut out = vec![0; exact.len()];
+            run(Round::<1>(&exact, &dither, &mut out, 2, -15));
+            prop_assert_eq!(&out, &rounded(&exact, &dither, 1, 2, -15));
+            run(Round::<2>(&exact, &dither, &mut out, 2, -15));
+            prop_assert_eq!(&out, &rounded(&exact, &dither, 2, 2, -15));
+            run(Round::<4>(&exact, &dither, &mut out, 1, 0));
+            prop_assert_eq!(&out, &rounded(&exact, &dither, 4, 1, 0));
+            run(Round::<8>(&exact, &dither, &mut out, 1, 0));
+            prop_assert_eq!(&out, &rounded(&exact, &dither, 8, 1, 0));
+        }
+
+        #[test]
+        fn packing_whole_bytes_is_packing(codes in proptest::collection::vec(any::<u8>(), 0..70)) {
+            for bits in [1, 2, 4] {
+                let codes: Vec<u8> = codes.iter().map(|code| code & ((1 << bits) - 1)).collect();
+                let mut expected = vec![0; (codes.len() * bits).div_ceil(8)];
+                let mut packed = expected.clone();
+                pack_across_bytes(&codes, bits as u32, &mut expected);
+                match bits {
+                    1 => pack::<1, 8>(&codes, &mut packed),
+                    2 => pack::<2, 4>(&codes, &mut packed),
+                    _ => pack::<4, 2>(&codes, &mut packed),
+                }
+                prop_assert_eq!(packed, expected);
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn codes_stay_in_range_and_within_one_step(

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::{AnchorPoint, AnchorRequest, Level, Mode, Solution, vectors};
 
@@ -82,4 +84,29 @@ fn every_step_of_the_published_trace_is_met() {
     let logits = forward.head(stage, &pooled);
     check_codes(&forward, next());
     assert_eq!(logits, vectors::ints::<i32>(&entry["logits_q16_level1"][0]));
+}
+
+proptest! {
+    #[test]
+    fn a_mixture_is_the_mean_rounded_down(
+        weights in proptest::collection::vec(0i64..=1 << 16, 1..40), first: i32, head in 1usize..40,
+    ) {
+        const STRIDE: usize = 40;
+        let values: Vec<i32> = (0..weights.len() * STRIDE)
+            .map(|i| first.wrapping_mul(2 * i as i32 + 1).wrapping_add(i as i32))
+            // The model's bounds leave out the least number.
+            .map(|value| value.max(-i32::MAX))
+            .collect();
+        // The largest score weighs 2¹⁶.
+        let mut weights = weights;
+        weights[0] = 1 << 16;
+        let total = weights.iter().sum();
+        let mut mixed = vec![0; head];
+        mix(&weights, &values, STRIDE, total, &mut mixed);
+        for (at, mixed) in mixed.iter().enumerate() {
+            let rows = weights.iter().enumerate();
+            let sum: i64 = rows.map(|(row, w)| w * i64::from(values[row * STRIDE + at])).sum();
+            prop_assert_eq!(i64::from(*mixed), sum.div_euclid(total));
+        }
+    }
 }
