@@ -200,7 +200,13 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             if self.link.is_unsent() {
                 match self.link.advance_now(false).await {
                     Some(Io::Closed) => return End::Client,
-                    Some(_) => stalls_at = None,
+                    Some(_) => {
+                        stalls_at = None;
+                        if is_ahead {
+                            // There may be room now for what was read already.
+                            continue;
+                        }
+                    }
                     None => {}
                 }
             }

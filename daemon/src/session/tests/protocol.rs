@@ -370,3 +370,31 @@ fn the_largest_status_document_fits_into_its_frame() {
         reply.json.len()
     );
 }
+
+/// The answers to what was read of them fill the session's buffer; a connection with room
+/// for all of it takes them in one piece, and the rest must follow.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_queries_is_answered_to_the_last_one() {
+    const QUERIES: u32 = 500;
+    let daemon = Daemon::start(vec![TestBoard::new("sim-s3-0")]);
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let (hub, stop) = (Arc::clone(&daemon.hub), daemon.stop.clone());
+    tokio::spawn(serve(theirs, Peer::default(), hub, stop));
+    let mut client = Client {
+        stream: ours,
+        incoming: BytesMut::new(),
+    };
+    client.hello("flood", Version::V1_0, Version::NEWEST).await;
+    for number in 0..QUERIES {
+        client.send(&Frame::StatusQuery(RequestId(number))).await;
+    }
+    for number in 0..QUERIES {
+        let answer = tokio::time::timeout(Duration::from_secs(10), client.next()).await;
+        let Ok(Some(Frame::Status(status))) = answer else {
+            panic!("query {number} has no answer");
+        };
+        assert_eq!(status.request, RequestId(number));
+    }
+    drop(client);
+    daemon.assert_empty().await;
+}
