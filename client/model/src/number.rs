@@ -45,6 +45,7 @@ impl Loop for Norm<'_> {
             let squares: i64 = h.iter().map(|h| i64::from(*h) * i64::from(*h)).sum();
             let root = (squares / width as i64 + NORM_EPSILON_Q32).isqrt();
             let root = FloatDivisor::new(root);
+            // Dividends of at most 2⁴⁸; a quotient is below 2¹⁷ times the root of the width.
             for ((out, h), gain) in out.iter_mut().zip(h).zip(self.gains) {
                 *out = root.divide(f64::from(*h) * f64::from(i32::from(*gain) << 10));
             }
