@@ -52,6 +52,9 @@ pub struct Training {
     pub rng_seed: u64,
     /// Fingerprint of the data.
     pub data_fingerprint: String,
+    /// Whether there were moved copies of the images, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shifts: bool,
     /// Time of the steps.
     pub seconds: f64,
 }

@@ -155,7 +155,7 @@ impl ExampleArgs {
     }
 }
 
-fn wrong(error: &DataError) -> CliError {
+pub fn wrong(error: &DataError) -> CliError {
     let failure = CliError::failed(format!("cannot use {error}"));
     let general = "see `hasher train --help` for what the data of a task looks like";
     failure.hint(error.hint.clone().unwrap_or_else(|| general.to_owned()))

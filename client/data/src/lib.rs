@@ -22,6 +22,7 @@
 mod error;
 mod file;
 mod recipe;
+mod shifts;
 mod split;
 mod task;
 
@@ -30,4 +31,5 @@ pub use file::npy::{NpyArray, npy_bytes, parse_npy};
 pub use file::tensors::{Tensor, Tensors};
 pub use file::{FILE_BYTES_MAX, GUNZIP_BYTES_MAX};
 pub use recipe::{Column, Recipe, Vocabulary};
+pub use shifts::with_shifts;
 pub use task::{LoadOptions, Loaded, TaskName, load};

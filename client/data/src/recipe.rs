@@ -206,6 +206,19 @@ pub(crate) fn image_codes(pixels: &[u8], width: usize, patch: usize) -> Vec<u8> 
     codes
 }
 
+/// The image whose [`image_codes`] these are.
+pub(crate) fn image_of_codes(codes: &[u8], width: usize, patch: usize) -> Vec<u8> {
+    let (inputs, columns) = (patch_inputs(patch), width / patch);
+    let mut pixels = vec![0; codes.len() / inputs * patch * patch];
+    for (at, codes) in codes.chunks_exact(inputs).enumerate() {
+        let (top, left) = (at / columns * patch, at % columns * patch);
+        for (row, run) in codes.chunks_exact(patch).take(patch).enumerate() {
+            pixels[(top + row) * width + left..][..patch].copy_from_slice(run);
+        }
+    }
+    pixels
+}
+
 /// Inputs of one patch.
 pub(crate) const fn patch_inputs(patch: usize) -> usize {
     (patch * patch).next_multiple_of(16)

@@ -4,13 +4,15 @@
 //! little-endian:
 //!
 //! ```text
-//! "HSHC"  u16 version = 2
+//! "HSHC"  u16 version = 4
 //! 8 × u8 kind of emb, q, k, v, o, f, g, head
 //! u8 dither source  u8 weights  u8 activation  u8 surrogate
 //! u32 width, hidden, layers, heads, code bits, dither bits, steps, batch, warm-up
-//! f32 peak learning rate, last share, weight decay      u64 rng seed
+//! f32 peak learning rate, last share, weight decay, vector rate, averaging
+//! u64 rng seed
 //! 32 bytes fingerprint of the data      u32 steps done      u32 number of latents n
-//! n × f32 latents   n × f32 gradient means   n × f32 gradient squares
+//! n × f32 latents   n × f32 their averages
+//! n × f32 gradient means   n × f32 gradient squares
 //! 32 bytes SHA-256 of all bytes before
 //! ```
 //!
@@ -24,14 +26,14 @@ use crate::config::{Activation, ConfigError, DitherSource, Surrogate, TrainConfi
 use crate::kinds::{Kinds, ROLE_NAMES};
 use crate::optimiser::Adam;
 
-/// Largest checkpoint that is read: 7 million latents, hundreds of times the
+/// Largest checkpoint that is read: 4 million latents, hundreds of times the
 /// largest model described so far.
 pub const CHECKPOINT_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: [u8; 4] = *b"HSHC";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 /// Bytes before the latents.
-const HEAD_BYTES: usize = 118;
+const HEAD_BYTES: usize = 122;
 const DIGEST_BYTES: usize = 32;
 
 /// Why bytes are no checkpoint that can be continued.
@@ -101,6 +103,8 @@ pub(crate) struct Checkpoint {
     /// Steps done.
     pub step: u32,
     pub latents: Vec<f32>,
+    /// Running average of the latents.
+    pub average: Vec<f32>,
     pub adam: Adam,
 }
 
@@ -136,13 +140,19 @@ impl Checkpoint {
             config.last_learning_rate_share,
             config.weight_decay,
             config.vector_rate,
+            config.averaging,
         ];
         bytes.extend(reals.into_iter().flat_map(f32::to_le_bytes));
         bytes.extend(config.rng_seed.to_le_bytes());
         bytes.extend(self.fingerprint.0);
         bytes.extend(self.step.to_le_bytes());
         bytes.extend((count as u32).to_le_bytes());
-        for numbers in [&self.latents, &self.adam.mean, &self.adam.square] {
+        for numbers in [
+            &self.latents,
+            &self.average,
+            &self.adam.mean,
+            &self.adam.square,
+        ] {
             bytes.extend(numbers.iter().copied().flat_map(f32::to_le_bytes));
         }
         bytes.extend(digest(&bytes).0);
@@ -194,21 +204,22 @@ impl Checkpoint {
             .iter()
             .map(|b| f32::from_le_bytes(*b))
             .collect();
-        let is_square = |at: usize| at >= 2 * count;
+        let is_square = |at: usize| at >= 3 * count;
         let wrong = |(at, v): (usize, &f32)| !v.is_finite() || is_square(at) && *v < 0.0;
         if let Some(at) = numbers.iter().enumerate().position(wrong) {
             return Err(E::Value(at));
         }
         let part = |i: usize| numbers[i * count..(i + 1) * count].to_vec();
         let adam = Adam {
-            mean: part(1),
-            square: part(2),
+            mean: part(2),
+            square: part(3),
         };
         Ok(Self {
             config,
             fingerprint,
             step,
             latents: part(0),
+            average: part(1),
             adam,
         })
     }
@@ -216,7 +227,7 @@ impl Checkpoint {
 
 fn file_bytes(latents: usize) -> Option<usize> {
     latents
-        .checked_mul(3 * size_of::<f32>())?
+        .checked_mul(4 * size_of::<f32>())?
         .checked_add(HEAD_BYTES + DIGEST_BYTES)
 }
 
@@ -271,6 +282,7 @@ fn parse_config(reader: &mut Reader<'_>) -> Result<TrainConfig, CheckpointError>
         last_learning_rate_share: f32::from_le_bytes(reader.take()?),
         weight_decay: f32::from_le_bytes(reader.take()?),
         vector_rate: f32::from_le_bytes(reader.take()?),
+        averaging: f32::from_le_bytes(reader.take()?),
         rng_seed: u64::from_le_bytes(reader.take()?),
     })
 }

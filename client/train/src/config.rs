@@ -115,6 +115,9 @@ pub struct TrainConfig {
     pub last_learning_rate_share: f32,
     /// Decoupled weight decay of the matrices, 0 to 1.
     pub weight_decay: f32,
+    /// The model is made of a running average of the latents, of which each step keeps
+    /// this share, early steps less: 0 (the last latents alone) to 0.9999.
+    pub averaging: f32,
     /// Start of every random choice: first weights, order, dither.
     pub rng_seed: u64,
     /// Where the dither comes from.
@@ -142,6 +145,7 @@ impl Default for TrainConfig {
             warm_up: 50,
             last_learning_rate_share: 0.02,
             weight_decay: 0.01,
+            averaging: 0.97,
             rng_seed: 1,
             dither: DitherSource::Fast,
         }
@@ -200,6 +204,7 @@ impl TrainConfig {
                 1.0,
             ),
             ("vector_rate", self.vector_rate.into(), 0.01, 100.0),
+            ("averaging", self.averaging.into(), 0.0, 0.9999),
             (
                 "last_learning_rate_share",
                 self.last_learning_rate_share.into(),
@@ -301,12 +306,13 @@ mod tests {
     #[test]
     fn every_bound_is_named_when_it_is_broken() {
         type Change = fn(&mut TrainConfig);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 8] = [
             (|c| c.steps = 0, "steps is 0, must be 1 to 100000000"),
             (
                 |c| c.vector_rate = 0.0,
                 "vector_rate is 0, must be 0.01 to 100",
             ),
+            (|c| c.averaging = 1.0, "averaging is 1, must be 0 to 0.9999"),
             (|c| c.batch = 4097, "batch is 4097, must be 1 to 4096"),
             (
                 |c| c.weight_decay = f32::NAN,

@@ -320,6 +320,31 @@ impl Dataset {
         })
     }
 
+    /// The same data with further labelled examples at the end, all for training.
+    ///
+    /// # Errors
+    /// As [`Dataset::new`]; [`DataError::CodeCount`] for windows of tokens, which have no
+    /// labels.
+    pub fn with_training(&self, codes: &[u8], labels: &[u8]) -> Result<Self, DataError> {
+        if self.task != Task::Classifier {
+            return Err(DataError::CodeCount {
+                codes: codes.len(),
+                labels: labels.len(),
+                per_example: self.shape.positions + 1,
+            });
+        }
+        let first = self.labels.len();
+        let mut train = self.train.clone();
+        train.extend(first..first + labels.len());
+        Self::new(
+            self.shape,
+            [&self.codes, codes].concat(),
+            [&self.labels, labels].concat(),
+            train,
+            self.test.clone(),
+        )
+    }
+
     /// The same examples with another test part.
     ///
     /// # Errors
@@ -490,6 +515,10 @@ mod tests {
             unknown.unwrap_err().to_string(),
             "example 3 has label 3, must be below 3"
         );
+        assert!(matches!(
+            data.with_training(&[0, 1], &[1]),
+            Err(DataError::CodeCount { .. })
+        ));
     }
 
     const SHAPE: DataShape = DataShape {

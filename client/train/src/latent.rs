@@ -11,6 +11,7 @@
 //! the latents, their first values, and the exact gradient of a tile's
 //! coefficients through the basis. The trainer calls it.
 
+use std::mem;
 use std::ops::Range;
 
 use hasher_model::{
@@ -187,11 +188,7 @@ impl Latents {
                 let matrix = Matrix::decode(part.shape, index as u16, own, &mut self.cache)?;
                 if index == GAINS {
                     for (at, value) in values.iter_mut().enumerate() {
-                        let factor = if at < self.shape.width {
-                            POSITION_FACTOR
-                        } else {
-                            1.0
-                        };
+                        let factor = gain_factor(&self.shape, at);
                         *value = f32::from(matrix.weight(at, 0)) * GAIN_UNIT / factor;
                     }
                 } else {
@@ -230,12 +227,12 @@ impl Latents {
         is_weight
     }
 
-    /// `UpdateSeeds`: the seeds of the present latents, in file order.
-    pub(crate) fn encode(&self, seeds: &mut Vec<Seed>) -> Result<(), EncodeError> {
+    /// The seeds of latents of this layout, in file order.
+    pub(crate) fn encode(&self, values: &[f32], seeds: &mut Vec<Seed>) -> Result<(), EncodeError> {
         seeds.clear();
-        self.encode_gains(seeds)?;
+        self.encode_gains(values, seeds)?;
         for (index, part) in self.parts.iter().enumerate().skip(EMBEDDING) {
-            let latents = &self.values[part.latents.clone()];
+            let latents = &values[part.latents.clone()];
             if part.is_tiled {
                 encode_tiles(index as u16, part, latents, seeds)?;
             } else {
@@ -245,14 +242,14 @@ impl Latents {
         Ok(())
     }
 
-    fn encode_gains(&self, seeds: &mut Vec<Seed>) -> Result<(), EncodeError> {
+    fn encode_gains(&self, values: &[f32], seeds: &mut Vec<Seed>) -> Result<(), EncodeError> {
         let gains = self.parts[GAINS].shape;
         let mut group = [0.0; 20];
         for at in 0..gains.seed_count() {
             let first = at * group.len();
             let len = group.len().min(gains.outputs - first);
             for (i, value) in group[..len].iter_mut().enumerate() {
-                *value = self.values[first + i] * self.gain_factor(first + i);
+                *value = values[first + i] * gain_factor(&self.shape, first + i);
             }
             let (_, place) = gains.seed(GAINS as u16, at);
             seeds.push(encode_steps(place, &group[..len], f64::from(GAIN_UNIT))?);
@@ -260,36 +257,50 @@ impl Latents {
         Ok(())
     }
 
-    /// A gain in units of [`GAIN_UNIT`] is its real value times this.
-    fn gain_factor(&self, at: usize) -> f32 {
-        if at < self.shape.width {
-            POSITION_FACTOR
-        } else {
-            1.0
-        }
-    }
-
-    /// Encodes the latents and decodes the seeds into the network's weights. In a
-    /// float run there are no seeds and the latents are the weights.
+    /// `UpdateSeeds`: encodes the latents and decodes the seeds into the network's
+    /// weights. In a float run there are no seeds and the latents are the weights.
     pub(crate) fn update(
         &mut self,
         seeds: &mut Vec<Seed>,
         dense: &mut Dense,
     ) -> Result<(), UpdateError> {
         if self.weights == Weights::Float {
-            return self.copy_to(dense);
+            return self.copy_to(&self.values, dense);
         }
-        self.encode(seeds)?;
-        let mut rest = seeds.as_slice();
+        self.encode(&self.values, seeds)?;
+        let mut cache = mem::take(&mut self.cache);
+        let decoded = self.decode(seeds, &mut cache, dense);
+        self.cache = cache;
+        decoded
+    }
+
+    /// The weights that other latents of this layout stand for: what [`Latents::update`]
+    /// does with its own.
+    pub(crate) fn weights_of(&self, values: &[f32], dense: &mut Dense) -> Result<(), UpdateError> {
+        if self.weights == Weights::Float {
+            return self.copy_to(values, dense);
+        }
+        let mut seeds = Vec::new();
+        self.encode(values, &mut seeds)?;
+        self.decode(&seeds, &mut BasisCache::new(), dense)
+    }
+
+    fn decode(
+        &self,
+        seeds: &[Seed],
+        cache: &mut BasisCache,
+        dense: &mut Dense,
+    ) -> Result<(), UpdateError> {
+        let mut rest = seeds;
         for (index, part) in self.parts.iter().enumerate() {
             let (own, after) = rest.split_at(part.shape.seed_count());
             rest = after;
-            let matrix = Matrix::decode(part.shape, index as u16, own, &mut self.cache)?;
+            let matrix = Matrix::decode(part.shape, index as u16, own, cache)?;
             if index == GAINS {
                 let steps = (0..part.shape.outputs).map(|at| f32::from(matrix.weight(at, 0)));
                 let gains = steps
                     .enumerate()
-                    .map(|(at, s)| s * GAIN_UNIT / self.gain_factor(at));
+                    .map(|(at, s)| s * GAIN_UNIT / gain_factor(&self.shape, at));
                 dense.set_gains(gains);
             } else {
                 dense.set_matrix(index, &matrix);
@@ -298,18 +309,13 @@ impl Latents {
         Ok(())
     }
 
-    fn copy_to(&self, dense: &mut Dense) -> Result<(), UpdateError> {
-        if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
+    fn copy_to(&self, values: &[f32], dense: &mut Dense) -> Result<(), UpdateError> {
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(EncodeError::NotFinite(at).into());
         }
-        dense.set_gains(
-            self.values[self.parts[GAINS].latents.clone()]
-                .iter()
-                .copied(),
-        );
+        dense.set_gains(values[self.parts[GAINS].latents.clone()].iter().copied());
         for (index, part) in self.parts.iter().enumerate().skip(EMBEDDING) {
-            let (weights, biases) =
-                self.values[part.latents.clone()].split_at(part.shape.weights());
+            let (weights, biases) = values[part.latents.clone()].split_at(part.shape.weights());
             dense.set(index, weights, biases);
         }
         Ok(())
@@ -348,6 +354,15 @@ impl Latents {
             pull_back_biases(shape, bias, &mut self.cache, tiles);
             first_seed += count;
         }
+    }
+}
+
+/// A gain in units of [`GAIN_UNIT`] is its real value times this.
+fn gain_factor(shape: &Shape, at: usize) -> f32 {
+    if at < shape.width {
+        POSITION_FACTOR
+    } else {
+        1.0
     }
 }
 

@@ -126,6 +126,38 @@ impl Loop for Step<'_> {
     }
 }
 
+/// Steps before which an average keeps less than half.
+const AVERAGE_WARM_UP: f32 = 9.0;
+
+/// Moves `average` to `values`, those of step number `step` (from 0), and keeps at most the
+/// share `keep` of what it was. Early it keeps less, `step / (step + 9)`, so that it never
+/// looks back over much more than a tenth of the run.
+pub(crate) fn follow(step: u32, keep: f32, average: &mut [f32], values: &[f32]) {
+    let keep = keep.min(step as f32 / (step as f32 + AVERAGE_WARM_UP));
+    run(Follow {
+        keep,
+        average,
+        values,
+    });
+}
+
+struct Follow<'a> {
+    keep: f32,
+    average: &'a mut [f32],
+    values: &'a [f32],
+}
+
+impl Loop for Follow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (average, value) in self.average.iter_mut().zip(self.values) {
+            *average = self.keep * *average + (1.0 - self.keep) * value;
+        }
+    }
+}
+
 /// Shrinks `gradient` to norm [`CLIP_NORM`] if it is longer; the norm before.
 pub(crate) fn clip(gradient: &mut [f32]) -> f64 {
     let norm = gradient
@@ -212,6 +244,22 @@ mod tests {
             (values[0] - 1.0).abs() < 1e-2 && (values[1] + 0.5).abs() < 1e-2,
             "{values:?}"
         );
+    }
+
+    #[test]
+    fn an_average_keeps_more_and_more_up_to_its_share() {
+        let mut average = [f32::MAX];
+        for (step, value, expected) in [
+            (0, 6.0, 6.0),    // nothing of what was before
+            (1, 16.0, 15.0),  // a tenth
+            (9, 5.0, 10.0),   // half
+            (1000, 0.0, 9.0), // the share, nine tenths
+        ] {
+            follow(step, 0.9, &mut average, &[value]);
+            assert!((average[0] - expected).abs() < 1e-5, "{average:?}");
+        }
+        follow(1001, 0.0, &mut average, &[7.0]);
+        assert_eq!(average, [7.0]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::error::TrainError;
 use crate::latent::Latents;
 use crate::layer::activation::FastDither;
 use crate::network::{CHUNK_EXAMPLES, Chunk, Network, Yield, chunks_of_a_gradient};
-use crate::optimiser::{Adam, Rates, clip};
+use crate::optimiser::{Adam, Rates, clip, follow};
 use crate::oracle::StepOracle;
 use crate::rng::{Purpose, Rng};
 use crate::shape::Shape;
@@ -53,6 +53,8 @@ pub struct Trainer<'a> {
     latents: Latents,
     is_weight: Vec<bool>,
     adam: Adam,
+    /// Running average of the latents: what the model is made of.
+    average: Vec<f32>,
     /// Seeds of the present latents; the network's weights are decoded from them.
     seeds: Vec<Seed>,
     /// One of each thread.
@@ -91,6 +93,7 @@ impl<'a> Trainer<'a> {
             network: Network::new(shape),
             is_weight: latents.is_weight(),
             adam: Adam::new(count),
+            average: latents.values().to_vec(),
             seeds: Vec::with_capacity(manifest.seed_count()),
             workers: Vec::new(),
             yields: (0..yields).map(|_| Yield::new(&shape)).collect(),
@@ -157,6 +160,7 @@ impl<'a> Trainer<'a> {
                 step: 0,
                 reason: error.to_string(),
             })?;
+        trainer.average.copy_from_slice(trainer.latents.values());
         trainer.update_seeds()?;
         Ok(trainer)
     }
@@ -180,6 +184,7 @@ impl<'a> Trainer<'a> {
             .latents
             .values_mut()
             .copy_from_slice(&checkpoint.latents);
+        trainer.average = checkpoint.average;
         trainer.adam = checkpoint.adam;
         trainer.step = checkpoint.step;
         trainer.update_seeds()?;
@@ -194,6 +199,7 @@ impl<'a> Trainer<'a> {
             fingerprint: self.data.fingerprint(),
             step: self.step,
             latents: self.latents.values().to_vec(),
+            average: self.average.clone(),
             adam: self.adam.clone(),
         };
         checkpoint.to_bytes()
@@ -210,9 +216,16 @@ impl<'a> Trainer<'a> {
         &self.config
     }
 
-    /// What an evaluation of the float network needs.
-    pub(crate) fn parts(&self) -> (&TrainConfig, &Network) {
-        (&self.config, &self.network)
+    /// The network of the averaged latents.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`].
+    pub(crate) fn averaged_network(&self) -> Result<Network, TrainError> {
+        let mut network = Network::new(self.network.shape);
+        self.latents
+            .weights_of(&self.average, &mut network.dense)
+            .map_err(|error| self.diverged(&error))?;
+        Ok(network)
     }
 
     /// Bytes of the network in single precision.
@@ -235,16 +248,27 @@ impl<'a> Trainer<'a> {
         self.step >= self.config.steps
     }
 
-    /// The model of the present seeds.
+    /// The model so far, of the averaged latents.
     ///
     /// # Errors
     /// [`TrainError::Model`] if its sums might overflow (gigantic weights);
-    /// [`TrainError::FloatWeights`] if there are no seeds.
+    /// [`TrainError::FloatWeights`] if there are no seeds; [`TrainError::Diverged`].
     pub fn model(&self) -> Result<Model, TrainError> {
         if self.config.weights == Weights::Float {
             return Err(TrainError::FloatWeights);
         }
-        Ok(Model::new(self.manifest.clone(), self.seeds.clone())?)
+        let mut seeds = Vec::new();
+        self.latents
+            .encode(&self.average, &mut seeds)
+            .map_err(|error| self.diverged(&error))?;
+        Ok(Model::new(self.manifest.clone(), seeds)?)
+    }
+
+    fn diverged(&self, error: &dyn std::error::Error) -> TrainError {
+        TrainError::Diverged {
+            step: self.step,
+            reason: error.to_string(),
+        }
     }
 
     /// One optimiser step on the next batch: forward and backward, then
@@ -277,6 +301,12 @@ impl<'a> Trainer<'a> {
             self.latents.values_mut(),
             &self.gradient,
             &self.is_weight,
+        );
+        follow(
+            self.step,
+            self.config.averaging,
+            &mut self.average,
+            self.latents.values(),
         );
         self.step += 1;
         self.update_seeds()?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
-use hasher_data::{LoadOptions, TaskName, load};
+use hasher_data::{LoadOptions, Loaded, TaskName, load, with_shifts};
 use hasher_train::data::{Dataset, Part};
 use hasher_train::{EvalOptions, Evaluation, TrainConfig, Trainer, evaluate, simulate};
 use serde::Serialize;
@@ -142,7 +142,7 @@ fn model(args: &ModelArgs, context: &Context) -> Result<Exit, CliError> {
     let begin = Instant::now();
     let interrupt = Interrupt::install()?;
     let mut rows = Vec::new();
-    let mut loaded: Option<(TaskName, Dataset)> = None;
+    let mut loaded: Option<(TaskName, Loaded)> = None;
     for entry in plan.entries {
         let is_wanted = args
             .only
@@ -152,11 +152,11 @@ fn model(args: &ModelArgs, context: &Context) -> Result<Exit, CliError> {
             continue;
         }
         if loaded.as_ref().is_none_or(|(task, _)| *task != entry.task) {
-            loaded = dataset(entry.task, context)?.map(|data| (entry.task, data));
+            loaded = examples(entry.task, context)?.map(|loaded| (entry.task, loaded));
         }
-        let Some((_, data)) = &loaded else { continue };
+        let Some((_, loaded)) = &loaded else { continue };
         let runs = args.runs.unwrap_or(if args.quick { 1 } else { 3 });
-        match measure(&entry, data, runs, args, context, &interrupt)? {
+        match measure(&entry, loaded, runs, args, context, &interrupt)? {
             Some(row) => rows.push(row),
             None => {
                 return Err(CliError::new(
@@ -195,7 +195,7 @@ fn model(args: &ModelArgs, context: &Context) -> Result<Exit, CliError> {
 }
 
 /// The examples of a task; nothing when its package is not installed.
-fn dataset(task: TaskName, context: &Context) -> Result<Option<Dataset>, CliError> {
+fn examples(task: TaskName, context: &Context) -> Result<Option<Loaded>, CliError> {
     let source = match task {
         TaskName::Text => "kjv",
         TaskName::Image => "fashion-mnist",
@@ -203,7 +203,7 @@ fn dataset(task: TaskName, context: &Context) -> Result<Option<Dataset>, CliErro
         _ => "digits",
     };
     match load(task, source, &LoadOptions::default()) {
-        Ok(loaded) => Ok(Some(loaded.data)),
+        Ok(loaded) => Ok(Some(loaded)),
         Err(error) if error.hint.is_some() => {
             let hint = error.hint.clone().unwrap_or_default();
             context
@@ -218,7 +218,7 @@ fn dataset(task: TaskName, context: &Context) -> Result<Option<Dataset>, CliErro
 /// All initialisations of one row; nothing after Ctrl-C.
 fn measure(
     entry: &Entry,
-    data: &Dataset,
+    loaded: &Loaded,
     runs: u16,
     args: &ModelArgs,
     context: &Context,
@@ -227,10 +227,18 @@ fn measure(
     let threads = threads::or_all(args.threads);
     let limited;
     let test = if args.long {
-        data
+        &loaded.data
     } else {
-        limited = with_fewer_tests(data, entry.task)?;
+        limited = with_fewer_tests(&loaded.data, entry.task)?;
         &limited
+    };
+    let shifted;
+    let data = if entry.shifts {
+        let more = with_shifts(&loaded.data, &loaded.recipe);
+        shifted = more.map_err(|error| CliError::failed(error.to_string()))?;
+        &shifted
+    } else {
+        &loaded.data
     };
     let (mut points, mut bytes, mut seconds) = (Vec::new(), 0, 0.0);
     let (mut microseconds, mut digests) = (None, None);

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hasher_data::Loaded;
+use hasher_data::{Loaded, with_shifts};
 use hasher_train::data::{Dataset, Part};
 use hasher_train::{EvalOptions, Evaluation, TrainConfig, Trainer, evaluate, simulate};
 
@@ -20,7 +20,7 @@ use crate::card::{self, Card};
 use crate::chart::{Chart, Series};
 use crate::error::{CliError, Exit};
 use crate::evaluation::{PASSES, Row};
-use crate::examples::ExampleArgs;
+use crate::examples::{self, ExampleArgs};
 use crate::files::{self, Existing};
 use crate::interrupt::Interrupt;
 use crate::threads;
@@ -47,6 +47,8 @@ Examples:
     hasher train --task image --data fashion-mnist --kind hb16 --out f.hsh
     hasher train --task table --data wine.csv --label kind --out wine.hsh
     hasher train --task sequence --data digits-to-words --out words.hsh
+  Digits once more, longer and with moved copies, for fewer errors:
+    hasher train --data digits --shifts --steps 1600 --batch 128 --out digits.hsh
   Own images (64 pixels 0 to 16 and a label a row), resumable:
     hasher train --data my.csv --out my.hsh --checkpoint my.ckpt
     hasher train --data my.csv --out my.hsh --resume my.ckpt")]
@@ -61,6 +63,10 @@ pub struct TrainArgs {
     force: bool,
     #[command(flatten)]
     run: RunArgs,
+    /// Train on four more copies of every image, moved by half a pixel in each direction
+    /// (tasks digits and image)
+    #[arg(long)]
+    shifts: bool,
     /// Threads [default: all processors]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<usize>,
@@ -113,11 +119,18 @@ pub fn run(args: &TrainArgs, context: &Context) -> Result<Exit, CliError> {
         .patience
         .map(|limit| Patience::new(limit, &loaded.data));
     let patience = patience.transpose()?;
+    let mut data = patience.as_ref().map_or(&loaded.data, Patience::data);
+    let shifted;
+    if args.shifts {
+        // What is kept back has no copies.
+        shifted = with_shifts(data, &loaded.recipe).map_err(|error| examples::wrong(&error))?;
+        data = &shifted;
+    }
     let mut job = Job {
         args,
         context,
         test: &loaded.data,
-        data: patience.as_ref().map_or(&loaded.data, Patience::data),
+        data,
         patience: patience.as_ref(),
         interrupt: Interrupt::install()?,
         runs: Vec::new(),
@@ -165,6 +178,7 @@ fn card(source: &str, args: &TrainArgs, loaded: &Loaded, config: &TrainConfig, r
             batch: config.batch,
             rng_seed: config.rng_seed,
             data_fingerprint: loaded.data.fingerprint().to_hex(),
+            shifts: args.shifts,
             seconds: run.seconds,
         },
         results: run.test.clone(),
@@ -243,7 +257,7 @@ impl<'a> Job<'a> {
                 Trainer::resume(&bytes, self.data).map_err(|error| {
                     let reason = failed(&error).message;
                     CliError::failed(format!("cannot use {}: {reason}", path.display()))
-                        .hint("give the same --data and --test-percent as before, or train anew")
+                        .hint("give the same --data, --test-percent and --shifts as before, or train anew")
                 })?
             }
         };
@@ -347,8 +361,9 @@ impl<'a> Job<'a> {
         }
         let out = self.args.out.as_deref().unwrap_or(Path::new("model.hsh"));
         stopped("").hint(format!(
-            "saved; go on with `hasher train {} --out {} --resume {}`",
+            "saved; go on with `hasher train {}{} --out {} --resume {}`",
             self.args.examples.words().unwrap_or_default(),
+            if self.args.shifts { " --shifts" } else { "" },
             out.display(),
             path.display()
         ))

@@ -12,6 +12,7 @@ fn checkpoint(count: usize) -> Checkpoint {
         fingerprint: Digest([7; 32]),
         step: 400,
         latents: numbers(-0.5),
+        average: numbers(-0.4),
         adam: Adam {
             mean: numbers(0.25),
             square: numbers(2.0),
@@ -47,7 +48,7 @@ fn every_damage_is_refused_with_its_reason() {
     );
     assert_eq!(
         text(&resealed(&bytes, 4, 1)),
-        "checkpoint version 1 is unknown, expected 3"
+        "checkpoint version 1 is unknown, expected 4"
     );
     assert_eq!(text(&resealed(&bytes, 6, 15)), "unknown kind code 15");
     assert_eq!(
@@ -58,35 +59,35 @@ fn every_damage_is_refused_with_its_reason() {
     assert_eq!(text(&resealed(&bytes, 17, 4)), "unknown surrogate code 4");
     assert_eq!(
         text(&bytes[..bytes.len() - 1]),
-        "checkpoint has 173 bytes, 174 expected"
+        "checkpoint has 185 bytes, 186 expected"
     );
     assert_eq!(
-        text(&resealed(&bytes, 111, 9)),
+        text(&resealed(&bytes, 115, 9)),
         "checkpoint is at step 2448 of 800"
     );
     let no_batch = Checkpoint::parse(&resealed(&bytes, 46, 0)).unwrap_err();
     assert!(matches!(no_batch, CheckpointError::Config(_)), "{no_batch}");
     // The top byte of the last square: a negative number.
     assert_eq!(
-        text(&resealed(&bytes, 141, 0xc0)),
-        "number 5 of the checkpoint is not a usable value"
+        text(&resealed(&bytes, 153, 0xc0)),
+        "number 7 of the checkpoint is not a usable value"
     );
     assert_eq!(
-        text(&resealed(&bytes, 133, 0x7f)),
-        "number 3 of the checkpoint is not a usable value"
+        text(&resealed(&bytes, 145, 0x7f)),
+        "number 5 of the checkpoint is not a usable value"
     );
 }
 
 proptest! {
     #[test]
-    fn any_flipped_bit_is_refused(bit in 0usize..174 * 8) {
+    fn any_flipped_bit_is_refused(bit in 0usize..186 * 8) {
         let mut bytes = checkpoint(2).to_bytes();
         bytes[bit / 8] ^= 1 << (bit % 8);
         prop_assert!(Checkpoint::parse(&bytes).is_err());
     }
 
     #[test]
-    fn every_cut_is_refused(len in 0usize..174) {
+    fn every_cut_is_refused(len in 0usize..186) {
         prop_assert!(Checkpoint::parse(&checkpoint(2).to_bytes()[..len]).is_err());
     }
 

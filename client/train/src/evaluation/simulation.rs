@@ -14,12 +14,13 @@ use crate::network::Chunk;
 use crate::rng::{Purpose, Rng};
 use crate::trainer::Trainer;
 
-/// Runs the present float network of `trainer` on one part of `data`, which must have
+/// Runs the float network of `trainer`'s averaged weights on one part of `data`, which must have
 /// the shape of the data that it is trained on. Without
 /// dither all passes are equal, and one is made whatever is asked.
 ///
 /// # Errors
-/// [`TrainError::Passes`], [`TrainError::NoExamples`] or [`TrainError::DataShape`].
+/// [`TrainError::Passes`], [`TrainError::NoExamples`], [`TrainError::DataShape`] or
+/// [`TrainError::Diverged`].
 pub fn simulate(
     trainer: &Trainer<'_>,
     data: &Dataset,
@@ -27,7 +28,7 @@ pub fn simulate(
     options: EvalOptions<'_>,
 ) -> Result<Evaluation, TrainError> {
     check_passes(options.passes)?;
-    let (config, network) = trainer.parts();
+    let (config, network) = (trainer.config(), trainer.averaged_network()?);
     check_shape(trainer.model_config(), data)?;
     let has_dither = config.activation == Activation::Hash;
     let options = EvalOptions {

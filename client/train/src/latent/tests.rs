@@ -183,7 +183,7 @@ fn weight_decay_leaves_gains_and_biases_alone() {
 fn a_latent_that_is_not_a_number_is_refused() {
     let mut latents = latents(Kind::Hb32, 1);
     *latents.values.last_mut().unwrap() = f32::NAN;
-    assert!(latents.encode(&mut Vec::new()).is_err());
+    assert!(latents.encode(latents.values(), &mut Vec::new()).is_err());
 }
 
 #[test]

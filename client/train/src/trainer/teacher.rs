@@ -18,13 +18,13 @@ pub(super) struct Teacher {
 
 impl Trainer<'_> {
     /// Lets this run learn from `teacher`, too: in place of the label alone, the target of
-    /// every output is the label and, by `share` (0 to 1), what the teacher's present
+    /// every output is the label and, by `share` (0 to 1), what the teacher's averaged
     /// weights say of it. The teacher may be wider or deeper, and made of float weights; it
     /// must not dither and must take the same data. A checkpoint does not hold it: a resumed
     /// run must be given it again.
     ///
     /// # Errors
-    /// [`TrainError::Teacher`] with what does not fit.
+    /// [`TrainError::Teacher`] with what does not fit, or [`TrainError::Diverged`].
     pub fn learn_from(&mut self, teacher: Trainer<'_>, share: f32) -> Result<(), TrainError> {
         let refuse = |reason| Err(TrainError::Teacher(reason));
         if !(0.0..=1.0).contains(&share) {
@@ -40,7 +40,7 @@ impl Trainer<'_> {
             return refuse("it takes other data");
         }
         self.teacher = Some(Teacher {
-            network: teacher.network,
+            network: teacher.averaged_network()?,
             share,
         });
         Ok(())

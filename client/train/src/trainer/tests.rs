@@ -60,6 +60,49 @@ fn any_number_of_threads_gives_the_same_bytes() {
 }
 
 #[test]
+fn the_model_is_made_of_the_average_of_the_latents() {
+    let data = digits();
+    let run = |averaging: f32| {
+        let config = TrainConfig {
+            averaging,
+            ..short(Kind::Hb32, 4)
+        };
+        let mut trainer = Trainer::new(config, &data).unwrap();
+        let mut average = vec![0.0; trainer.latents.values().len()];
+        for keep in [0.0, 1.0 / 10.0, 2.0 / 11.0, 3.0 / 12.0] {
+            trainer.step().unwrap();
+            let latents = average.iter_mut().zip(trainer.latents.values());
+            latents.for_each(|(average, latent)| *average += (1.0 - keep) * (latent - *average));
+        }
+        (trainer, average)
+    };
+    // Its seeds are not those of the last step.
+    let (trainer, expected) = run(0.97);
+    for (average, expected) in trainer.average.iter().zip(&expected) {
+        assert!(
+            (average - expected).abs() < 1e-6,
+            "{average}, not {expected}"
+        );
+    }
+    let model = trainer.model().unwrap();
+    assert!(model.seeds() != trainer.seeds);
+    assert!(!has_last_weights(&trainer));
+
+    let (trainer, _) = run(0.0);
+    assert!(trainer.model().unwrap().seeds() == trainer.seeds);
+    assert!(has_last_weights(&trainer));
+}
+
+/// Whether the averaged network is that of the last step.
+fn has_last_weights(trainer: &Trainer<'_>) -> bool {
+    let averaged = trainer.averaged_network().unwrap();
+    let matrices = 1..=averaged.shape.matrices().len();
+    matrices.into_iter().all(|index| {
+        averaged.dense.linear(index).weight == trainer.network.dense.linear(index).weight
+    })
+}
+
+#[test]
 fn a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one() {
     let data = digits();
     // 50 steps of 32 cross the end of the first epoch (1347 examples).

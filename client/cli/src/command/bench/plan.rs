@@ -16,6 +16,8 @@ pub struct Entry {
     pub config: TrainConfig,
     /// How much a float model of the same sizes and steps, trained first, teaches.
     pub teacher: Option<f32>,
+    /// Whether there are moved copies of the images, too.
+    pub shifts: bool,
 }
 
 /// (better, worse) of the quick plan with 21 passes: differences far above chance.
@@ -119,6 +121,11 @@ impl Plan {
         ] {
             self.add(TaskName::Digits, name, config);
         }
+        let longer = batch(&steps(&base, 1600), 128);
+        self.add(TaskName::Digits, "hb32, HashAct, moved copies", longer);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.shifts = true;
+        }
     }
 
     fn add_text(&mut self) {
@@ -205,6 +212,7 @@ impl Plan {
             name: name.to_owned(),
             config,
             teacher: None,
+            shifts: false,
         });
     }
 
@@ -219,13 +227,11 @@ impl Plan {
 /// How much of a target is the teacher's.
 const TEACHER_SHARE: f32 = 0.5;
 
-/// The language model of the specification's section 12.2. A wider model wants smaller
-/// steps.
+/// The language model of the specification's section 12.2.
 fn text(width: u32, steps: u32) -> TrainConfig {
     TrainConfig {
         width,
         hidden: 2 * width,
-        peak_learning_rate: if width <= 64 { 3e-3 } else { 2e-3 },
         vector_rate: 4.0,
         steps,
         ..kind(&TrainConfig::default(), Kind::Hb16)

@@ -47,6 +47,10 @@ pub struct RunArgs {
     /// and sequence]
     #[arg(long, value_name = "TIMES", help_heading = "Schedule")]
     pub vector_rate: Option<f32>,
+    /// Share of its running average that each step keeps; the model is made of the average.
+    /// 0: of the last step's weights [default: 0.97]
+    #[arg(long, value_name = "SHARE", help_heading = "Schedule")]
+    pub averaging: Option<f32>,
     /// Steps of linear warm-up [default: 50]
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub warm_up: Option<u32>,
@@ -124,6 +128,7 @@ impl RunArgs {
             dither_bits: self.dither_bits.unwrap_or(default.dither_bits),
             peak_learning_rate: self.learning_rate.unwrap_or(default.peak_learning_rate),
             vector_rate: self.vector_rate.unwrap_or(default.vector_rate),
+            averaging: self.averaging.unwrap_or(default.averaging),
             warm_up: self.warm_up.unwrap_or(default.warm_up),
             weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
             last_learning_rate_share: default.last_learning_rate_share,
