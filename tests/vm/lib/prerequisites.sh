@@ -64,10 +64,11 @@ check_prerequisites() {
     [ -n "$(kernel_package)" ] || skip "apt knows no linux-image-amd64; run apt-get update as root"
 }
 
+# Takes turns with other steps of tests/run.
 quiet_apt() {
     local verb=$1
     shift
-    DEBIAN_FRONTEND=noninteractive apt-get "$verb" --yes --no-install-recommends "$@" \
+    DEBIAN_FRONTEND=noninteractive flock /run/lock/hasher-apt apt-get "$verb" --yes --no-install-recommends "$@" \
         >"$cache/apt.log" 2>&1
 }
 
