@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::carrier::Carrier;
 use crate::hub::Hub;
 use crate::places::{Full, Places};
 use crate::session::{self, Peer};
@@ -40,7 +40,7 @@ impl Door {
     /// [`Full`] says which bound is reached.
     pub(crate) fn admit<S>(&self, stream: S, peer: Peer) -> Result<(), (S, Full)>
     where
-        S: AsyncRead + AsyncWrite + Send + 'static,
+        S: Carrier + Send + 'static,
     {
         let place = match self.places.take(peer.uid, &self.hub.limits()) {
             Ok(place) => place,

@@ -11,6 +11,7 @@
 
 mod arguments;
 mod boards;
+mod carrier;
 pub mod config;
 mod control;
 mod core;

@@ -1,17 +1,19 @@
 //! Frames over a byte stream: one read buffer, one write buffer, both bounded.
 //!
-//! Owns the two halves of a client's connection. It knows nothing of what frames
-//! mean; the [`session`](crate::session) does.
+//! Owns a client's connection. It knows nothing of what frames mean; the
+//! [`session`](crate::session) does.
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use hasher_wire::{Codec, Frame, MAX_FRAME_BYTES, WireError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::error;
+
+use crate::carrier::Carrier;
 
 /// Bytes read at once at least, if there are so many.
 const READ_BYTES: usize = 8 * 1024;
@@ -23,8 +25,7 @@ const OUT_BYTES_HIGH: usize = MAX_FRAME_BYTES;
 
 /// A connection that carries frames.
 pub(crate) struct Link<S> {
-    reader: ReadHalf<S>,
-    writer: WriteHalf<S>,
+    stream: S,
     incoming: BytesMut,
     outgoing: BytesMut,
 }
@@ -40,13 +41,11 @@ pub(crate) enum Io {
     Closed,
 }
 
-impl<S: AsyncRead + AsyncWrite> Link<S> {
+impl<S: Carrier> Link<S> {
     /// Over a connected stream.
     pub(crate) fn new(stream: S) -> Self {
-        let (reader, writer) = tokio::io::split(stream);
         Self {
-            reader,
-            writer,
+            stream,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
         }
@@ -87,34 +86,44 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     /// Reads (if `reads`) and writes, whichever is possible first. Cancel-safe; must
     /// not be polled when there is nothing to do.
     pub(crate) async fn advance(&mut self, reads: bool) -> Io {
-        let writes = self.is_unsent();
-        if reads {
-            self.incoming.reserve(READ_BYTES);
-        }
-        tokio::select! {
-            read = self.reader.read_buf(&mut self.incoming), if reads => match read {
-                Ok(0) | Err(_) => Io::Closed,
-                Ok(_) => Io::Read,
-            },
-            written = self.writer.write(&self.outgoing), if writes => match written {
-                Ok(0) | Err(_) => Io::Closed,
-                Ok(count) => {
-                    self.outgoing.advance(count);
-                    Io::Written
-                }
-            },
-            else => std::future::pending().await,
-        }
+        poll_fn(|cx| self.poll_advance(reads, cx)).await
     }
 
     /// Reads and writes only what is possible at once.
     pub(crate) async fn advance_now(&mut self, reads: bool) -> Option<Io> {
-        let mut advance = pin!(self.advance(reads));
-        poll_fn(|cx| match advance.as_mut().poll(cx) {
+        poll_fn(|cx| match self.poll_advance(reads, cx) {
             Poll::Ready(io) => Poll::Ready(Some(io)),
             Poll::Pending => Poll::Ready(None),
         })
         .await
+    }
+
+    fn poll_advance(&mut self, reads: bool, cx: &mut Context<'_>) -> Poll<Io> {
+        if self.is_unsent()
+            && let Poll::Ready(written) = self.poll_write(cx)
+        {
+            return Poll::Ready(written.map_or(Io::Closed, |()| Io::Written));
+        }
+        if !reads {
+            return Poll::Pending;
+        }
+        self.incoming.reserve(READ_BYTES);
+        let read = pin!(self.stream.read_buf(&mut self.incoming)).poll(cx);
+        read.map(|read| match read {
+            Ok(0) | Err(_) => Io::Closed,
+            Ok(_) => Io::Read,
+        })
+    }
+
+    /// Writes some of what is unsent; there must be some.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        let count = ready!(stream.poll_write(cx, &self.outgoing))?;
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.outgoing.advance(count);
+        Poll::Ready(Ok(()))
     }
 
     /// Sends all that is unsent.
@@ -122,7 +131,9 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        self.writer.write_all_buf(&mut self.outgoing).await?;
-        self.writer.flush().await
+        while self.is_unsent() {
+            poll_fn(|cx| self.poll_write(cx)).await?;
+        }
+        self.stream.flush().await
     }
 }

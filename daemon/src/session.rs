@@ -20,7 +20,6 @@ use hasher_wire::{
     MAX_JOBS, MAX_MESSAGES, Query, RequestId, Search, SearchDone, SessionReport, StatusReply,
     Version, Welcome,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -32,6 +31,7 @@ use self::eager::Eager;
 use self::gather::Gather;
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
+use crate::carrier::Carrier;
 use crate::core::{Answer, Credits, JobError, SessionId, Terms};
 use crate::digest::Stream;
 use crate::error_text::one_line;
@@ -71,7 +71,7 @@ enum End {
 /// Serves one connection until it ends.
 pub(crate) async fn serve<S>(stream: S, peer: Peer, hub: Arc<Hub>, stop: CancellationToken)
 where
-    S: AsyncRead + AsyncWrite,
+    S: Carrier,
 {
     let mut link = Link::new(stream);
     let end = match greet(&mut link, &stop).await {
@@ -123,7 +123,7 @@ impl<S> Drop for Session<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite> Session<S> {
+impl<S: Carrier> Session<S> {
     fn open(link: Link<S>, peer: Peer, hub: Arc<Hub>, hello: &Hello, version: Version) -> Self {
         let (id, terms, answers) = hub.open_session(SessionReport {
             // They would double in the status document, whose size is bounded.

@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 use hasher_wire::{DigestBatch, DigestBegin, DigestStreamed, Digests, Frame, RequestId, Version};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tracing::error;
 
 use super::{End, Open, Session};
+use crate::carrier::Carrier;
 use crate::core::JobError;
 use crate::digest::{self, Stream};
 
-impl<S: AsyncRead + AsyncWrite> Session<S> {
+impl<S: Carrier> Session<S> {
     /// Takes a credit for a digest request, or refuses it.
     fn admit(&mut self, request: RequestId) -> bool {
         let admitted = self.credits.take();

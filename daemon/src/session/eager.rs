@@ -7,8 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
+use crate::carrier::Carrier;
 use crate::link::{Io, Link};
 
 /// How long a wait may be that is worth staying awake for: a few times what it takes to
@@ -41,7 +40,7 @@ impl Eager {
     /// is over.
     pub(super) async fn wait<S>(&mut self, link: &mut Link<S>) -> Option<Io>
     where
-        S: AsyncRead + AsyncWrite,
+        S: Carrier,
     {
         let since = self.since.filter(|_| self.is_quick)?;
         loop {

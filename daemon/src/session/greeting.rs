@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use hasher_wire::{Frame, Goodbye, Hello, Refused, Status, Version};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::End;
+use crate::carrier::Carrier;
 use crate::error_text::one_line;
 use crate::link::{Io, Link};
 use crate::places::Full;
@@ -19,7 +19,7 @@ pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Tells a client that there is no place for it.
-pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S, full: Full) {
+pub(crate) async fn turn_away<S: Carrier>(stream: S, full: Full) {
     let mut link = Link::new(stream);
     link.push(&Frame::Goodbye(Goodbye {
         status: Some(Status::Busy),
@@ -30,7 +30,7 @@ pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S, full: Full) 
 
 /// Waits for Hello and agrees on a version; nothing when the client left or was
 /// refused.
-pub(super) async fn greet<S: AsyncRead + AsyncWrite>(
+pub(super) async fn greet<S: Carrier>(
     link: &mut Link<S>,
     stop: &CancellationToken,
 ) -> Result<Option<(Hello, Version)>, End> {
@@ -69,7 +69,7 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite>(
 }
 
 /// The last frame, if the client is still there to read it.
-pub(super) async fn say_goodbye<S: AsyncRead + AsyncWrite>(link: &mut Link<S>, end: &End) {
+pub(super) async fn say_goodbye<S: Carrier>(link: &mut Link<S>, end: &End) {
     let (status, message) = match end {
         End::Client | End::Stalled => return,
         End::Protocol(message) => (Status::Protocol, message.as_str()),
