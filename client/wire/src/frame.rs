@@ -227,6 +227,25 @@ pub enum DigestAlgorithm {
     Sha256d,
 }
 
+impl DigestAlgorithm {
+    /// Its number on the wire.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Sha256 => 1,
+            Self::Sha256d => 2,
+        }
+    }
+
+    /// The algorithm with this number, if there is one.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Sha256),
+            2 => Some(Self::Sha256d),
+            _ => None,
+        }
+    }
+}
+
 /// 1 to [`MAX_MESSAGES`](crate::MAX_MESSAGES) messages to digest on the daemon's CPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestBatch {
