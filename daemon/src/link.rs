@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -28,6 +29,8 @@ pub(crate) struct Link<S> {
     stream: S,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// Leaves with the next byte.
+    passing: Option<OwnedFd>,
 }
 
 /// What the stream did.
@@ -48,6 +51,7 @@ impl<S: Carrier> Link<S> {
             stream,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
+            passing: None,
         }
     }
 
@@ -66,6 +70,12 @@ impl<S: Carrier> Link<S> {
             error!(%error, "cannot encode an answer");
             debug_assert!(false, "{error}");
         }
+    }
+
+    /// Puts a frame behind the unsent bytes; the descriptor leaves no later than it.
+    pub(crate) fn push_with(&mut self, frame: &Frame, descriptor: OwnedFd) {
+        self.push(frame);
+        self.passing = Some(descriptor);
     }
 
     /// Whether more may be pushed before the client takes some.
@@ -117,11 +127,17 @@ impl<S: Carrier> Link<S> {
 
     /// Writes some of what is unsent; there must be some.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream = Pin::new(&mut self.stream);
-        let count = ready!(stream.poll_write(cx, &self.outgoing))?;
+        let count = match &self.passing {
+            Some(passing) => {
+                let descriptor = passing.as_fd();
+                ready!(self.stream.poll_pass(cx, &self.outgoing, descriptor))?
+            }
+            None => ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing))?,
+        };
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.passing = None;
         self.outgoing.advance(count);
         Poll::Ready(Ok(()))
     }

@@ -10,6 +10,7 @@ mod digesting;
 mod eager;
 mod gather;
 mod greeting;
+mod ring;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use self::eager::Eager;
 use self::gather::Gather;
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
+use self::ring::SharedRing;
 use crate::carrier::Carrier;
 use crate::core::{Answer, Credits, JobError, SessionId, Terms};
 use crate::digest::Stream;
@@ -115,6 +117,10 @@ struct Session<S> {
     gather: Gather,
     subscription: Subscription,
     eager: Eager,
+    /// Whether the client may have shared memory.
+    may_share: bool,
+    /// The shared memory, once the client asked for it.
+    ring: Option<SharedRing>,
 }
 
 impl<S> Drop for Session<S> {
@@ -135,6 +141,9 @@ impl<S: Carrier> Session<S> {
         });
         let credits = Credits::new(terms.credits);
         let subscription = Subscription::new(hub.watch_inventory());
+        let may_share = S::PASSES_DESCRIPTORS
+            && version >= Version::V1_3
+            && ring::is_shared_with(peer, &hub.limits());
         let name = &*hello.name;
         debug!(session = id.0, name, uid = peer.uid, pid = peer.pid, %version, "session opened");
         let mut session = Self {
@@ -150,6 +159,8 @@ impl<S: Carrier> Session<S> {
             gather: Gather::default(),
             subscription,
             eager: Eager::default(),
+            may_share,
+            ring: None,
         };
         session.link.push(&Frame::Welcome(session.welcome(terms)));
         session
@@ -162,6 +173,9 @@ impl<S: Carrier> Session<S> {
         }
         if self.version >= Version::V1_2 {
             features = features.and(Features::DOCUMENTS);
+        }
+        if self.may_share {
+            features = features.and(Features::RING);
         }
         Welcome {
             version: self.version,
@@ -185,6 +199,10 @@ impl<S: Carrier> Session<S> {
         loop {
             let is_ahead = match self.handle_frames() {
                 Ok(is_ahead) => is_ahead,
+                Err(end) => return end,
+            };
+            let is_ring_awake = match self.serve_ring() {
+                Ok(is_ring_awake) => is_ring_awake,
                 Err(end) => return end,
             };
             self.drain_answers();
@@ -215,7 +233,7 @@ impl<S: Carrier> Session<S> {
             stalls_at =
                 is_unsent.then(|| stalls_at.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT));
             let reads = has_room && self.digesting.is_none() && !is_ahead;
-            if reads && !is_unsent {
+            if reads && !is_unsent && !is_ring_awake {
                 self.eager.begin_wait();
                 match self.eager.wait(&mut self.link).await {
                     Some(Io::Closed) => return End::Client,
@@ -235,6 +253,7 @@ impl<S: Carrier> Session<S> {
                 Some(answer) = self.answers.recv(), if has_room => self.on_answer(answer),
                 digested = join(&mut self.digesting) => self.on_digested(digested),
                 event = self.subscription.next(&self.hub), if has_room => self.link.push(&event),
+                () = tokio::task::yield_now(), if is_ring_awake => {}
                 () = sleep_until(stalls_at) => return End::Stalled,
                 () = stop.cancelled() => return End::Shutdown,
             }
@@ -282,6 +301,9 @@ impl<S: Carrier> Session<S> {
             Frame::DigestBegin(begin) => self.on_digest_begin(begin)?,
             Frame::DigestChunk(chunk) => self.on_digest_chunk(chunk.request, chunk.data),
             Frame::DigestEnd(end) => self.on_digest_end(end.request),
+            Frame::RingOpen(request) => self.on_ring_open(request)?,
+            // The ring is looked into in every turn.
+            Frame::RingBell => {}
             Frame::Cancel(cancel) => self.on_cancel(cancel),
             Frame::StatusQuery(request) => self.on_status_query(request),
             Frame::Query(query) => self.on_query(&query),
@@ -295,6 +317,7 @@ impl<S: Carrier> Session<S> {
             | Frame::SearchDone(_)
             | Frame::Digests(_)
             | Frame::DigestStreamed(_)
+            | Frame::RingOpened(_)
             | Frame::Failed(_)
             | Frame::Status(_)
             | Frame::Document(_)

@@ -27,7 +27,7 @@ const SECONDS: u64 = 6;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What one session may make the daemon hold.
-const SESSION_BYTES_MAX: u64 = 7 * 512 * 1024;
+const SESSION_BYTES_MAX: u64 = 15 * 256 * 1024;
 /// Sessions of one user.
 const USER_SESSIONS: u64 = 16;
 

@@ -15,10 +15,11 @@ use hasher_work::{
 
 use crate::peer::{Network, Peer};
 
-const CLIENT_1_2: &str = include_str!("../../../tests/fixtures/socket/client-1.2.hex");
+const CLIENT_1_3: &str = include_str!("../../../tests/fixtures/socket/client-1.3.hex");
 const DAEMON_1_0: &str = include_str!("../../../tests/fixtures/socket/daemon-1.0.hex");
 const DAEMON_1_1: &str = include_str!("../../../tests/fixtures/socket/daemon-1.1.hex");
 const DAEMON_1_2: &str = include_str!("../../../tests/fixtures/socket/daemon-1.2.hex");
+const DAEMON_1_3: &str = include_str!("../../../tests/fixtures/socket/daemon-1.3.hex");
 
 /// The recorded frame of this name.
 fn recorded(fixture: &str, name: &str) -> Vec<u8> {
@@ -43,7 +44,7 @@ async fn connect(fixture: &str) -> (Client, Peer, Network) {
     let builder = Client::builder().name("golden").retry(Retry::NONE);
     let script = async {
         let mut peer = network.accept().await;
-        let hello = recorded(CLIENT_1_2, "hello");
+        let hello = recorded(CLIENT_1_3, "hello");
         assert_eq!(peer.bytes(hello.len()).await, hello);
         peer.send_bytes(&recorded(fixture, "welcome")).await;
         peer
@@ -70,7 +71,7 @@ async fn expect(peer: &mut Peer, bytes: &[u8]) {
 }
 
 fn header() -> Header {
-    let search = recorded(CLIENT_1_2, "search");
+    let search = recorded(CLIENT_1_3, "search");
     Header::from_bytes(&search[14..94]).unwrap()
 }
 
@@ -92,9 +93,9 @@ fn first_job(rolls: u16) -> (SearchJob, SearchOptions) {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_sends_the_recorded_bytes() {
-    let (client, mut peer, _network) = connect(DAEMON_1_2).await;
+    let (client, mut peer, _network) = connect(DAEMON_1_3).await;
     // The recording has a second job with another priority; ours is a batch of one.
-    let mut search = recorded(CLIENT_1_2, "search");
+    let mut search = recorded(CLIENT_1_3, "search");
     search.truncate(14 + 130);
     search[..4].copy_from_slice(&140u32.to_le_bytes());
     search[12..14].copy_from_slice(&1u16.to_le_bytes());
@@ -109,36 +110,41 @@ async fn a_client_sends_the_recorded_bytes() {
             .digest_batch(DigestAlgorithm::Sha256d, &messages)
             .await
     });
-    expect(&mut peer, &recorded(CLIENT_1_2, "digest_batch")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "digest_batch")).await;
 
     let mut stream = client.open_digest(DigestAlgorithm::Sha256).await.unwrap();
     stream.push(b"abc").await.unwrap();
-    expect(&mut peer, &recorded(CLIENT_1_2, "digest_begin")).await;
-    expect(&mut peer, &recorded(CLIENT_1_2, "digest_chunk")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "digest_begin")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "digest_chunk")).await;
     let finishing = tokio::spawn(stream.finish());
-    expect(&mut peer, &recorded(CLIENT_1_2, "digest_end")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "digest_end")).await;
 
     let asking = client.clone();
     let status = tokio::spawn(async move { asking.status().await });
-    expect(&mut peer, &recorded(CLIENT_1_2, "status_query")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "status_query")).await;
 
     let asking = client.clone();
     let document = tokio::spawn(async move { asking.document("configuration", "").await });
-    expect(&mut peer, &recorded(CLIENT_1_2, "query")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "query")).await;
 
     let events = client.subscribe(Topics::ALL).await.unwrap();
-    expect(&mut peer, &recorded(CLIENT_1_2, "subscribe")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "subscribe")).await;
 
     drop(ticket);
-    expect(&mut peer, &recorded(CLIENT_1_2, "cancel_all")).await;
-    peer.send_bytes(&recorded(CLIENT_1_2, "ping")).await;
-    expect(&mut peer, &recorded(DAEMON_1_2, "pong")).await;
+    expect(&mut peer, &recorded(CLIENT_1_3, "cancel_all")).await;
+    peer.send_bytes(&recorded(CLIENT_1_3, "ping")).await;
+    expect(&mut peer, &recorded(DAEMON_1_3, "pong")).await;
     drop((events, digest, finishing, status, document));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_daemon_of_any_minor_is_understood() {
-    for (fixture, minor) in [(DAEMON_1_0, 0), (DAEMON_1_1, 1), (DAEMON_1_2, 2)] {
+    for (fixture, minor) in [
+        (DAEMON_1_0, 0),
+        (DAEMON_1_1, 1),
+        (DAEMON_1_2, 2),
+        (DAEMON_1_3, 3),
+    ] {
         let (client, mut peer, _network) = connect(fixture).await;
         let session = client.session();
         assert_eq!(session.version, Version { major: 1, minor });
@@ -239,6 +245,7 @@ async fn a_recorded_refusal_is_understood() {
         (DAEMON_1_0, "1.0"),
         (DAEMON_1_1, "1.1"),
         (DAEMON_1_2, "1.2"),
+        (DAEMON_1_3, "1.3"),
     ] {
         let (mut network, dial) = Network::new();
         let script = async {

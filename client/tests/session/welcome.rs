@@ -42,7 +42,7 @@ async fn a_daemon_without_a_common_version_is_named_with_its_versions() {
     .await;
     assert_eq!(
         error.to_string(),
-        "the daemon speaks protocol 2.0 to 2.4, this program 1.0 to 1.2"
+        "the daemon speaks protocol 2.0 to 2.4, this program 1.0 to 1.3"
     );
     assert!(error.hint().unwrap().contains("update this program"));
     assert!(!error.is_retryable());
@@ -96,7 +96,7 @@ async fn a_welcome_that_allows_nothing_is_refused() {
     short_frames.limits.frame_bytes = 100;
     bad.push(short_frames);
     bad.push(Welcome {
-        version: Version { major: 1, minor: 3 },
+        version: Version { major: 1, minor: 4 },
         ..welcome(1)
     });
     for bad in bad {

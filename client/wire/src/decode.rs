@@ -12,8 +12,8 @@ use crate::{
     Cancel, ComputedBy, DeviceKind, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
     DigestEnd, DigestStreamed, Digests, Document, Event, Failed, Features, Frame, Goodbye, Hello,
     JobRequest, Limits, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS,
-    MAX_JSON_BYTES, MAX_MESSAGES, Priority, Query, Refused, RequestId, Search, SearchDone, Status,
-    StatusReply, Subscribe, Text, Topics, Version, Welcome, WireError,
+    MAX_JSON_BYTES, MAX_MESSAGES, Priority, Query, Refused, RequestId, RingOpened, Search,
+    SearchDone, Status, StatusReply, Subscribe, Text, Topics, Version, Welcome, WireError,
 };
 
 /// Bytes of a job record in 1.0, before the rolls were added.
@@ -36,6 +36,9 @@ pub(crate) fn decode_body(kind: u16, body: Bytes) -> Result<Option<Frame>, WireE
             request: request(&mut read("DigestEnd"))?,
         }),
         kind::DIGEST_STREAMED => Frame::DigestStreamed(digest_streamed(read("DigestStreamed"))?),
+        kind::RING_OPEN => Frame::RingOpen(request(&mut read("RingOpen"))?),
+        kind::RING_OPENED => Frame::RingOpened(ring_opened(read("RingOpened"))?),
+        kind::RING_BELL => Frame::RingBell,
         kind::FAILED => Frame::Failed(failed(read("Failed"))?),
         kind::CANCEL => Frame::Cancel(cancel(read("Cancel"))?),
         kind::STATUS_QUERY => Frame::StatusQuery(request(&mut read("StatusQuery"))?),
@@ -224,11 +227,8 @@ fn computed_by(reader: &mut Reader) -> Result<ComputedBy, WireError> {
 }
 
 fn algorithm(reader: &mut Reader) -> Result<DigestAlgorithm, WireError> {
-    match reader.u8("algorithm")? {
-        1 => Ok(DigestAlgorithm::Sha256),
-        2 => Ok(DigestAlgorithm::Sha256d),
-        other => Err(reader.bad("algorithm", other)),
-    }
+    let code = reader.u8("algorithm")?;
+    DigestAlgorithm::from_code(code).ok_or_else(|| reader.bad("algorithm", code))
 }
 
 fn digest_batch(mut reader: Reader) -> Result<DigestBatch, WireError> {
@@ -283,6 +283,14 @@ fn digest_streamed(mut reader: Reader) -> Result<DigestStreamed, WireError> {
         request: request(&mut reader)?,
         length: reader.u64("length")?,
         digest: Digest(reader.array("digest")?),
+        computed_by: computed_by(&mut reader)?,
+    })
+}
+
+fn ring_opened(mut reader: Reader) -> Result<RingOpened, WireError> {
+    Ok(RingOpened {
+        request: request(&mut reader)?,
+        bytes: reader.u32("bytes")?,
         computed_by: computed_by(&mut reader)?,
     })
 }

@@ -5,9 +5,8 @@ use hasher_work::{SearchEnd, SearchMode};
 
 use crate::field::{check_count, put_bytes, put_text};
 use crate::{
-    ComputedBy, DeviceKind, DigestAlgorithm, Frame, JobRequest, MAX_CHUNK_BYTES, MAX_COMPUTED_BY,
-    MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS, MAX_JSON_BYTES, MAX_MESSAGES, Priority, SearchDone,
-    Version, WireError,
+    ComputedBy, DeviceKind, Frame, JobRequest, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES,
+    MAX_HITS, MAX_JOBS, MAX_JSON_BYTES, MAX_MESSAGES, Priority, SearchDone, Version, WireError,
 };
 
 /// First bytes of a Hello.
@@ -32,6 +31,9 @@ pub(crate) mod kind {
     pub(crate) const DIGEST_CHUNK: u16 = 35;
     pub(crate) const DIGEST_END: u16 = 36;
     pub(crate) const DIGEST_STREAMED: u16 = 37;
+    pub(crate) const RING_OPEN: u16 = 38;
+    pub(crate) const RING_OPENED: u16 = 39;
+    pub(crate) const RING_BELL: u16 = 40;
     pub(crate) const FAILED: u16 = 48;
     pub(crate) const CANCEL: u16 = 49;
     pub(crate) const STATUS_QUERY: u16 = 64;
@@ -95,7 +97,7 @@ pub(crate) fn encode_body(frame: &Frame, out: &mut BytesMut) -> Result<u16, Wire
                 MAX_MESSAGES,
             )?;
             out.put_u32_le(batch.request.0);
-            out.put_u8(algorithm_code(batch.algorithm));
+            out.put_u8(batch.algorithm.code());
             out.put_u16_le(batch.messages.len() as u16);
             for message in &batch.messages {
                 put_bytes(out, "DigestBatch", "message", message, MAX_FRAME_BYTES - 1)?;
@@ -114,7 +116,7 @@ pub(crate) fn encode_body(frame: &Frame, out: &mut BytesMut) -> Result<u16, Wire
         }
         Frame::DigestBegin(begin) => {
             out.put_u32_le(begin.request.0);
-            out.put_u8(algorithm_code(begin.algorithm));
+            out.put_u8(begin.algorithm.code());
             kind::DIGEST_BEGIN
         }
         Frame::DigestChunk(chunk) => {
@@ -133,6 +135,17 @@ pub(crate) fn encode_body(frame: &Frame, out: &mut BytesMut) -> Result<u16, Wire
             put_computed_by(out, &streamed.computed_by);
             kind::DIGEST_STREAMED
         }
+        Frame::RingOpen(request) => {
+            out.put_u32_le(request.0);
+            kind::RING_OPEN
+        }
+        Frame::RingOpened(opened) => {
+            out.put_u32_le(opened.request.0);
+            out.put_u32_le(opened.bytes);
+            put_computed_by(out, &opened.computed_by);
+            kind::RING_OPENED
+        }
+        Frame::RingBell => kind::RING_BELL,
         Frame::Failed(failed) => {
             out.put_u32_le(failed.request.0);
             out.put_u16_le(failed.index.unwrap_or(WHOLE_REQUEST));
@@ -274,11 +287,4 @@ fn put_computed_by(out: &mut BytesMut, computed_by: &ComputedBy) {
         DeviceKind::Cpu => 3,
     });
     put_text(out, &computed_by.device);
-}
-
-const fn algorithm_code(algorithm: DigestAlgorithm) -> u8 {
-    match algorithm {
-        DigestAlgorithm::Sha256 => 1,
-        DigestAlgorithm::Sha256d => 2,
-    }
 }

@@ -34,6 +34,12 @@ pub enum Frame {
     DigestEnd(DigestEnd),
     /// Daemon: the answer to a digest stream (1.1).
     DigestStreamed(DigestStreamed),
+    /// Client: asks for shared memory, see [`RingOpened`] (1.3).
+    RingOpen(RequestId),
+    /// Daemon: the shared memory, whose descriptor comes along (1.3).
+    RingOpened(RingOpened),
+    /// Either side: look into the shared memory (1.3).
+    RingBell,
     /// Daemon: a request, or one job of it, failed.
     Failed(Failed),
     /// Client: no longer interested in a request or one job of it.
@@ -116,6 +122,8 @@ impl Features {
     pub const DIGEST_STREAM: Self = Self(2);
     /// Documents by topic (1.2).
     pub const DOCUMENTS: Self = Self(4);
+    /// Digests through shared memory, in this session (1.3).
+    pub const RING: Self = Self(8);
 
     /// Whether every ability of `other` is in this set.
     pub const fn has(self, other: Self) -> bool {
@@ -303,6 +311,18 @@ pub struct DigestStreamed {
     /// Their digest.
     pub digest: Digest,
     /// Who computed it; always a CPU.
+    pub computed_by: ComputedBy,
+}
+
+/// Shared memory for bulk digests. Its descriptor is passed over the socket, with the
+/// first byte of this frame at the latest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingOpened {
+    /// The RingOpen.
+    pub request: RequestId,
+    /// Its size.
+    pub bytes: u32,
+    /// Who computes the digests in it; always a CPU.
     pub computed_by: ComputedBy,
 }
 

@@ -46,8 +46,8 @@ pub use field::Text;
 pub use frame::{
     Cancel, ComputedBy, DeviceKind, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
     DigestEnd, DigestStreamed, Digests, Document, Event, Failed, Features, Frame, Goodbye, Hello,
-    JobRequest, Limits, Priority, Query, Refused, RequestId, Search, SearchDone, StatusReply,
-    Subscribe, Topics, Welcome,
+    JobRequest, Limits, Priority, Query, Refused, RequestId, RingOpened, Search, SearchDone,
+    StatusReply, Subscribe, Topics, Welcome,
 };
 pub use limit::{
     MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS, MAX_JSON_BYTES,

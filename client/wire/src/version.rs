@@ -21,10 +21,12 @@ impl Version {
     pub const V1_1: Self = Self { major: 1, minor: 1 };
     /// Adds queries for documents by topic.
     pub const V1_2: Self = Self { major: 1, minor: 2 };
+    /// Adds digests through shared memory.
+    pub const V1_3: Self = Self { major: 1, minor: 3 };
     /// The oldest version this crate serves.
     pub const OLDEST: Self = Self::V1_0;
     /// The newest version this crate serves.
-    pub const NEWEST: Self = Self::V1_2;
+    pub const NEWEST: Self = Self::V1_3;
 
     /// The newest version that both this crate and a peer serving `min..=max`
     /// know, if there is one.
@@ -53,9 +55,9 @@ mod tests {
         let cases = [
             ((1, 0), (1, 0), Some((1, 0))),
             ((1, 0), (1, 1), Some((1, 1))),
-            ((1, 1), (1, 9), Some((1, 2))),
-            ((1, 0), (2, 3), Some((1, 2))),
-            ((1, 3), (1, 9), None),
+            ((1, 1), (1, 9), Some((1, 3))),
+            ((1, 0), (2, 3), Some((1, 3))),
+            ((1, 4), (1, 9), None),
             ((2, 0), (2, 0), None),
             ((0, 1), (0, 9), None),
             ((1, 1), (1, 0), None),

@@ -12,9 +12,11 @@ use hasher_work::{
 const CLIENT_1_0: &str = include_str!("../../../tests/fixtures/socket/client-1.0.hex");
 const CLIENT_1_1: &str = include_str!("../../../tests/fixtures/socket/client-1.1.hex");
 const CLIENT_1_2: &str = include_str!("../../../tests/fixtures/socket/client-1.2.hex");
+const CLIENT_1_3: &str = include_str!("../../../tests/fixtures/socket/client-1.3.hex");
 const DAEMON_1_0: &str = include_str!("../../../tests/fixtures/socket/daemon-1.0.hex");
 const DAEMON_1_1: &str = include_str!("../../../tests/fixtures/socket/daemon-1.1.hex");
 const DAEMON_1_2: &str = include_str!("../../../tests/fixtures/socket/daemon-1.2.hex");
+const DAEMON_1_3: &str = include_str!("../../../tests/fixtures/socket/daemon-1.3.hex");
 
 /// Names and bytes of the frames in a fixture.
 fn recorded(fixture: &str) -> Vec<(String, Vec<u8>)> {
@@ -106,6 +108,9 @@ fn client_frames(minor: u8) -> Vec<Frame> {
             Frame::DigestEnd(DigestEnd { request }),
         ]);
     }
+    if minor >= 3 {
+        frames.extend([Frame::RingOpen(RequestId(12)), Frame::RingBell]);
+    }
     frames.extend([
         Frame::Cancel(Cancel {
             request,
@@ -182,7 +187,7 @@ fn daemon_frames(minor: u8) -> Vec<Frame> {
                 deadline_default_ms: 600_000,
                 deadline_max_ms: 86_400_000,
             },
-            features: Features([0, 3, 7][usize::from(minor)]),
+            features: Features([0, 3, 7, 15][usize::from(minor)]),
             daemon: if minor == 0 { "" } else { "0.1.0" }.into(),
         }),
         Frame::Refused(Refused {
@@ -220,6 +225,14 @@ fn daemon_frames(minor: u8) -> Vec<Frame> {
             digest: digest(b"abc"),
             computed_by: computed_by(DeviceKind::Cpu, "cpu"),
         }));
+    }
+    if minor >= 3 {
+        frames.push(Frame::RingOpened(RingOpened {
+            request: RequestId(12),
+            bytes: 249_856,
+            computed_by: computed_by(DeviceKind::Cpu, "cpu"),
+        }));
+        frames.push(Frame::RingBell);
     }
     frames.extend([
         Frame::Failed(Failed {
@@ -295,27 +308,29 @@ fn assert_encodes(fixture: &str, frames: &[Frame]) {
 fn recorded_client_frames_of_earlier_minors_are_understood() {
     assert_decodes(CLIENT_1_0, client_frames(0));
     assert_decodes(CLIENT_1_1, client_frames(1));
+    assert_decodes(CLIENT_1_2, client_frames(2));
 }
 
 #[test]
 fn recorded_daemon_frames_of_earlier_minors_are_understood() {
     assert_decodes(DAEMON_1_0, daemon_frames(0));
     assert_decodes(DAEMON_1_1, daemon_frames(1));
+    assert_decodes(DAEMON_1_2, daemon_frames(2));
 }
 
 #[test]
 fn recorded_frames_of_this_minor_are_read_and_written_to_the_byte() {
-    assert_decodes(CLIENT_1_2, client_frames(2));
-    assert_encodes(CLIENT_1_2, &client_frames(2));
-    assert_decodes(DAEMON_1_2, daemon_frames(2));
-    assert_encodes(DAEMON_1_2, &daemon_frames(2));
+    assert_decodes(CLIENT_1_3, client_frames(3));
+    assert_encodes(CLIENT_1_3, &client_frames(3));
+    assert_decodes(DAEMON_1_3, daemon_frames(3));
+    assert_encodes(DAEMON_1_3, &daemon_frames(3));
 }
 
 #[test]
 fn frames_that_a_newer_minor_made_longer_are_understood() {
     for (fixture, frames) in [
-        (CLIENT_1_2, client_frames(2)),
-        (DAEMON_1_2, daemon_frames(2)),
+        (CLIENT_1_3, client_frames(3)),
+        (DAEMON_1_3, daemon_frames(3)),
     ] {
         for ((name, bytes), expected) in recorded(fixture).iter().zip(frames) {
             let mut longer = BytesMut::from(&bytes[..]);
@@ -329,7 +344,7 @@ fn frames_that_a_newer_minor_made_longer_are_understood() {
 
 #[test]
 fn job_records_that_a_newer_minor_made_longer_are_understood() {
-    let (_, bytes) = &recorded(CLIENT_1_2)[1];
+    let (_, bytes) = &recorded(CLIENT_1_3)[1];
     let mut longer = BytesMut::new();
     longer.extend_from_slice(&bytes[..14]);
     for record in bytes[14..].chunks(130) {
@@ -339,7 +354,7 @@ fn job_records_that_a_newer_minor_made_longer_are_understood() {
     longer[10..12].copy_from_slice(&135u16.to_le_bytes());
     let length = longer.len() as u32 - 4;
     longer[..4].copy_from_slice(&length.to_le_bytes());
-    let expected = client_frames(2).swap_remove(1);
+    let expected = client_frames(3).swap_remove(1);
     assert_eq!(Codec.decode(&mut longer).unwrap(), Some(expected));
 }
 
@@ -376,7 +391,7 @@ fn every_frame_cut_inside_its_first_version_is_refused_or_awaited() {
 #[test]
 fn digest_bytes_of_the_fixture_are_those_of_block_0() {
     // Guards the fixture itself: bytes 6.. of search_done end with the digest.
-    let (_, bytes) = &recorded(DAEMON_1_2)[2];
+    let (_, bytes) = &recorded(DAEMON_1_3)[2];
     let digest: [u8; 32] = bytes[bytes.len() - 32..].try_into().unwrap();
     assert_eq!(Digest(digest).leading_zero_bits(), 43);
 }
@@ -404,8 +419,8 @@ fn every_status_and_frame_stands_in_the_document_under_its_number() {
         );
     }
     for (frames, fixture) in [
-        (client_frames(2), CLIENT_1_2),
-        (daemon_frames(2), DAEMON_1_2),
+        (client_frames(3), CLIENT_1_3),
+        (daemon_frames(3), DAEMON_1_3),
     ] {
         for (frame, (_, bytes)) in frames.iter().zip(recorded(fixture)) {
             let kind = u16::from_le_bytes([bytes[4], bytes[5]]);

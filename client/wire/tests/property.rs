@@ -202,6 +202,15 @@ fn frame() -> impl Strategy<Value = Frame> {
         (request(), data())
             .prop_map(|(request, data)| Frame::DigestChunk(DigestChunk { request, data })),
         request().prop_map(|request| Frame::DigestEnd(DigestEnd { request })),
+        request().prop_map(Frame::RingOpen),
+        (request(), any::<u32>(), computed_by()).prop_map(|(request, bytes, computed_by)| {
+            Frame::RingOpened(RingOpened {
+                request,
+                bytes,
+                computed_by,
+            })
+        }),
+        Just(Frame::RingBell),
         (request(), any::<u64>(), digest(), computed_by()).prop_map(
             |(request, length, digest, computed_by)| Frame::DigestStreamed(DigestStreamed {
                 request,

@@ -10,7 +10,7 @@ use super::accounts::Accounts;
 use super::entries::{Entries, Key, Origin};
 use super::kind::{Item, Value, quoted};
 use super::problem::Problem;
-use crate::core::{DEVICES_MAX, Limits, Quota, Terms};
+use crate::core::{DEVICES_MAX, Limits, Quota, SharedMemory, Terms};
 use crate::dbus::MessageBus;
 use hasher_wire::Priority;
 
@@ -268,6 +268,7 @@ impl Builder<'_> {
             sessions: sessions.unwrap_or_default() as usize,
             others,
             users: Default::default(),
+            shared_memory: self.shared_memory(),
         };
         self.add_groups(&mut limits);
         self.add_users(&mut limits);
@@ -304,6 +305,15 @@ impl Builder<'_> {
             self.problem(self.first_set(&keys), why);
         }
         quota
+    }
+
+    fn shared_memory(&self) -> SharedMemory {
+        let rule = self.text(&Key::new("limits", "shared_memory"));
+        match rule.as_deref() {
+            Some("all") => SharedMemory::All,
+            Some("none") => SharedMemory::None,
+            _ => SharedMemory::Own,
+        }
     }
 
     /// Who is in several groups has the best of each.

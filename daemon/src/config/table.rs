@@ -28,6 +28,7 @@ const RESUME_CELSIUS_MIN: u64 = 30;
 const WEIGHT_MAX: u64 = 100;
 
 pub(super) const PRIORITIES: &[&str] = &["interactive", "batch", "background"];
+const SHARED_MEMORY: &[&str] = &["own", "all", "none"];
 
 /// A part of the file, under one heading.
 #[derive(Debug)]
@@ -365,6 +366,16 @@ const SECTIONS: &[Section] = &[
                 default: Default::Text("interactive"),
                 effect: Effect::Reload,
                 meaning: "Highest priority of a job; what asks for more gets this one.",
+            },
+            Setting {
+                name: "shared_memory",
+                kind: Kind::Choice(SHARED_MEMORY),
+                unit: "",
+                default: Default::Text("own"),
+                effect: Effect::NewSessions,
+                meaning: "Whose programs may have digests computed through memory that they \
+                          share with the daemon: \"own\" those of the daemon's own user, \
+                          \"all\" everybody's, \"none\" nobody's.",
             },
         ],
     },

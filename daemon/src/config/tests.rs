@@ -8,7 +8,7 @@ use hasher_wire::{Document, Priority, RequestId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::Quota;
+use crate::core::{Quota, SharedMemory};
 
 const FILE: &str = "/etc/hasher/hasherd.toml";
 
@@ -113,6 +113,7 @@ fn every_setting_is_obeyed() {
         deadline_default_s = 5
         deadline_max_s = 50
         priority_max = "batch"
+        shared_memory = "all"
         [thermal]
         pause_celsius = 60
         resume_celsius = 40
@@ -159,6 +160,7 @@ fn every_setting_is_obeyed() {
     assert_eq!(quota.terms.deadline_default, Duration::from_secs(5));
     assert_eq!(quota.terms.deadline_max, Duration::from_secs(50));
     assert!(limits.users.is_empty());
+    assert_eq!(limits.shared_memory, SharedMemory::All);
 }
 
 #[test]

@@ -60,6 +60,31 @@ pub(crate) struct Limits {
     pub(crate) others: Quota,
     /// The others, by number.
     pub(crate) users: BTreeMap<u32, Quota>,
+    /// Who may share memory with the daemon.
+    pub(crate) shared_memory: SharedMemory,
+}
+
+/// Whose sessions may share memory with the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SharedMemory {
+    /// Nobody's.
+    None,
+    /// Those of the daemon's own user, who can read the daemon's memory anyway.
+    #[default]
+    Own,
+    /// Everybody's.
+    All,
+}
+
+impl SharedMemory {
+    /// Whether this user's sessions may, when the daemon runs as user `own`.
+    pub(crate) fn is_for(self, user: Option<u32>, own: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::Own => user == Some(own),
+            Self::All => true,
+        }
+    }
 }
 
 /// What one user may have.
@@ -110,6 +135,7 @@ impl Default for Limits {
             sessions: SESSIONS_MAX,
             others: Quota::DEFAULT,
             users: BTreeMap::new(),
+            shared_memory: SharedMemory::default(),
         }
     }
 }
@@ -179,6 +205,21 @@ mod tests {
         assert!(credits.take() && credits.take() && !credits.take());
         credits.give_back();
         assert_eq!((credits.free(), credits.used()), (1, 1));
+    }
+
+    #[test]
+    fn memory_is_shared_with_whom_it_is_configured_to() {
+        let [own, other, unknown] = [Some(7), Some(0), None];
+        for (rule, expected) in [
+            (SharedMemory::None, [false, false, false]),
+            (SharedMemory::Own, [true, false, false]),
+            (SharedMemory::All, [true, true, true]),
+        ] {
+            assert_eq!(
+                [own, other, unknown].map(|user| rule.is_for(user, 7)),
+                expected
+            );
+        }
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub(crate) enum JobError {
     /// The device did not come back, or loses every attempt.
     #[error("{0}")]
     DeviceGone(&'static str),
+    /// The session may not share memory with the daemon.
+    #[error("shared memory was not offered to this session")]
+    NotShared,
+    /// The session has shared memory already.
+    #[error("this session has a ring already")]
+    SecondRing,
     /// A fault of the daemon; the number stands in its log.
     #[error("fault {0} in hasherd's log")]
     Internal(u64),
@@ -59,8 +65,9 @@ impl JobError {
     /// The number that travels.
     pub(crate) const fn status(&self) -> Status {
         match self {
-            Self::Invalid(_) | Self::DuplicateRequest(_) => Status::Invalid,
+            Self::Invalid(_) | Self::DuplicateRequest(_) | Self::SecondRing => Status::Invalid,
             Self::Unsupported(_) | Self::NoDocument(_) => Status::Unsupported,
+            Self::NotShared => Status::NotAllowed,
             Self::Cancelled => Status::Cancelled,
             Self::NotRunnable => Status::NotRunnable,
             Self::Busy(_) | Self::UserBusy(_) => Status::Busy,

@@ -2,6 +2,7 @@
 
 mod protocol;
 mod recorded;
+mod ring;
 mod sharing;
 mod simulated;
 mod support;

@@ -26,7 +26,7 @@ async fn the_daemon_and_its_devices_and_sessions_are_objects() {
     rig.until_device("cpu-0", "ready").await;
     let manager = rig.properties(ROOT, "org.hasher.Hasher1.Manager").await;
     assert_eq!(text(&manager["Version"]), env!("CARGO_PKG_VERSION"));
-    assert_eq!(text(&manager["ProtocolVersion"]), "1.2");
+    assert_eq!(text(&manager["ProtocolVersion"]), "1.3");
     assert_eq!(text(&manager["State"]), "running");
     assert_eq!(
         text(&manager["Socket"]),
@@ -62,7 +62,7 @@ async fn the_daemon_and_its_devices_and_sessions_are_objects() {
     }
     let session = rig.properties(&path(number), SESSION).await;
     assert_eq!(text(&session["Name"]), "watched");
-    assert_eq!(text(&session["Protocol"]), "1.2");
+    assert_eq!(text(&session["Protocol"]), "1.3");
     let own = rustix::process::geteuid().as_raw();
     assert_eq!(u32::try_from(&session["Uid"]), Ok(own));
     assert_eq!(

@@ -182,7 +182,7 @@ async fn versions_are_agreed_or_refused() {
     let version = |major, minor| Version { major, minor };
     let cases = [
         (version(1, 0), version(1, 0), Some(version(1, 0))),
-        (version(1, 1), version(3, 0), Some(version(1, 2))),
+        (version(1, 1), version(3, 0), Some(version(1, 3))),
         (version(2, 0), version(2, 5), None),
     ];
     for (min, max, expected) in cases {
@@ -193,7 +193,7 @@ async fn versions_are_agreed_or_refused() {
                 assert_eq!(welcome.version, expected)
             }
             (Some(Frame::Refused(refused)), None) => {
-                assert_eq!((refused.min, refused.max), (Version::V1_0, Version::V1_2));
+                assert_eq!((refused.min, refused.max), (Version::V1_0, Version::V1_3));
                 assert_eq!(client.next().await, None);
             }
             (other, _) => panic!("unexpected {other:?}"),

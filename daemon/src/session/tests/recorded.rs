@@ -108,6 +108,16 @@ async fn serve_recorded(fixture: &str, daemon_fixture: &str, version: Version) {
         Codec.encode(&document, &mut bytes).unwrap();
         assert_eq!(bytes, daemon_frames["document"]);
     }
+    if version >= Version::V1_3 {
+        // Memory within the daemon carries no descriptor, and there is nothing to look into.
+        client.stream.write_all(&frames["ring_bell"]).await.unwrap();
+        client.stream.write_all(&frames["ring_open"]).await.unwrap();
+        let Some(Frame::Failed(failed)) = client.next().await else {
+            panic!("no ring was offered")
+        };
+        assert_eq!(failed.status, Status::NotAllowed);
+        assert!(!welcome.features.has(Features::RING));
+    }
     client.stream.write_all(&frames["ping"]).await.unwrap();
     assert_eq!(
         client.next().await,
@@ -129,11 +139,14 @@ async fn recorded_clients_of_earlier_minors_are_served() {
     let client = include_str!("../../../../tests/fixtures/socket/client-1.1.hex");
     let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.1.hex");
     serve_recorded(client, daemon, Version::V1_1).await;
+    let client = include_str!("../../../../tests/fixtures/socket/client-1.2.hex");
+    let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.2.hex");
+    serve_recorded(client, daemon, Version::V1_2).await;
 }
 
 #[tokio::test]
 async fn a_recorded_client_of_this_minor_is_served() {
-    let client = include_str!("../../../../tests/fixtures/socket/client-1.2.hex");
-    let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.2.hex");
-    serve_recorded(client, daemon, Version::V1_2).await;
+    let client = include_str!("../../../../tests/fixtures/socket/client-1.3.hex");
+    let daemon = include_str!("../../../../tests/fixtures/socket/daemon-1.3.hex");
+    serve_recorded(client, daemon, Version::V1_3).await;
 }
