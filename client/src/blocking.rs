@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use hasher_wire::{DigestAlgorithm, EventBody, StatusReport, Topics};
-use hasher_work::SearchJob;
-use tokio::runtime::{Builder, Handle};
+use hasher_work::{Digest, SearchJob};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::{
-    ClientBuilder, ClientError, DigestAnswer, SearchAnswer, SearchOptions, Session, StreamAnswer,
+    ClientBuilder, ClientError, ComputedBy, DigestAnswer, SearchAnswer, SearchOptions, Session,
+    StreamAnswer,
 };
 
 /// Stack of the connection's thread; it holds a few buffers' handles, no recursion.
@@ -53,10 +54,7 @@ impl Client {
     }
 
     pub(crate) fn open(builder: ClientBuilder) -> Result<Self, ClientError> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| ClientError::Thread(Arc::new(error)))?;
+        let runtime = new_runtime()?;
         let client = runtime.block_on(builder.connect())?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -206,6 +204,80 @@ impl Drop for Client {
             _ = thread.join();
         }
     }
+}
+
+/// Shared memory for bulk digests, for code without a runtime. What it waits for it waits
+/// for on the calling thread.
+#[derive(Debug)]
+pub struct DigestRing {
+    // Dropped before the runtime that its socket is registered with.
+    ring: crate::DigestRing,
+    runtime: Runtime,
+}
+
+impl DigestRing {
+    pub(crate) fn open(builder: ClientBuilder) -> Result<Self, ClientError> {
+        let runtime = new_runtime()?;
+        let ring = runtime.block_on(builder.open_ring())?;
+        Ok(Self { ring, runtime })
+    }
+
+    /// See [`crate::DigestRing::session`].
+    pub const fn session(&self) -> &Session {
+        self.ring.session()
+    }
+
+    /// See [`crate::DigestRing::computed_by`].
+    pub const fn computed_by(&self) -> &ComputedBy {
+        self.ring.computed_by()
+    }
+
+    /// See [`crate::DigestRing::in_flight`].
+    pub const fn in_flight(&self) -> usize {
+        self.ring.in_flight()
+    }
+
+    /// See [`crate::DigestRing::submit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn submit<M: AsRef<[u8]>>(
+        &mut self,
+        algorithm: DigestAlgorithm,
+        messages: &[M],
+    ) -> Result<usize, ClientError> {
+        self.ring.submit(algorithm, messages)
+    }
+
+    /// See [`crate::DigestRing::collect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn collect(&mut self) -> Result<Vec<Digest>, ClientError> {
+        // Entering the runtime costs as much as a few digests.
+        match self.ring.try_collect() {
+            Some(digests) => Ok(digests),
+            None => self.runtime.block_on(self.ring.collect()),
+        }
+    }
+
+    /// See [`crate::DigestRing::digest_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn digest_batch<M: AsRef<[u8]>>(
+        &mut self,
+        algorithm: DigestAlgorithm,
+        messages: &[M],
+    ) -> Result<DigestAnswer, ClientError> {
+        let digesting = self.ring.digest_batch(algorithm, messages);
+        self.runtime.block_on(digesting)
+    }
+}
+
+fn new_runtime() -> Result<Runtime, ClientError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| ClientError::Thread(Arc::new(error)))
 }
 
 /// Events of the daemon as an iterator that waits.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use hasher_wire::{Hello, Priority, SocketEnvironment, Version};
 
 use crate::connect::{Dial, SocketDial};
-use crate::{Client, ClientError, blocking};
+use crate::{Client, ClientError, DigestRing, blocking};
 
 /// Time for a request unless the caller says otherwise: long enough for a queue of
 /// other programs, short enough for a person.
@@ -168,13 +168,29 @@ impl ClientBuilder {
     /// [`ClientError::Closed`] when the daemon has no place for a session,
     /// [`ClientError::Protocol`].
     pub async fn connect(self) -> Result<Client, ClientError> {
-        let sockets = match &self.socket {
-            Some(socket) => vec![socket.clone()],
-            None => {
-                SocketEnvironment::from_variables(|name| std::env::var_os(name)).client_sockets()
-            }
-        };
+        let sockets = self.sockets();
         self.connect_with(SocketDial::new(sockets)).await
+    }
+
+    /// Opens shared memory for bulk digests, over a connection of its own. Of the settings
+    /// only socket, name and timeout matter.
+    ///
+    /// Must be called inside a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); [`ClientError::Failed`] with `NotAllowed` when the
+    /// daemon shares no memory with this user, or `Unsupported` from one that cannot;
+    /// [`ClientError::Map`].
+    pub async fn open_ring(self) -> Result<DigestRing, ClientError> {
+        DigestRing::open(self).await
+    }
+
+    /// Opens shared memory for bulk digests, for code without a runtime.
+    ///
+    /// # Errors
+    /// As [`open_ring`](Self::open_ring).
+    pub fn open_ring_blocking(self) -> Result<blocking::DigestRing, ClientError> {
+        blocking::DigestRing::open(self)
     }
 
     /// Connects over streams of the caller's own making, for example a
@@ -192,6 +208,16 @@ impl ClientBuilder {
     /// As [`connect`](Self::connect).
     pub fn connect_blocking(self) -> Result<blocking::Client, ClientError> {
         blocking::Client::open(self)
+    }
+
+    /// Where to look for the daemon, at least one.
+    pub(crate) fn sockets(&self) -> Vec<PathBuf> {
+        match &self.socket {
+            Some(socket) => vec![socket.clone()],
+            None => {
+                SocketEnvironment::from_variables(|name| std::env::var_os(name)).client_sockets()
+            }
+        }
     }
 
     pub(crate) fn hello(&self) -> Hello {

@@ -75,6 +75,9 @@ pub enum ClientError {
     /// Data that was to be digested could not be read.
     #[error("cannot read the data to digest")]
     Read(#[source] Arc<io::Error>),
+    /// The memory that the daemon shares cannot be used.
+    #[error("cannot map the daemon's shared memory")]
+    Map(#[source] Arc<io::Error>),
     /// The system gave no thread for a blocking client.
     #[error("cannot start the client's thread")]
     Thread(#[source] Arc<io::Error>),
@@ -134,6 +137,7 @@ impl ClientError {
             | Self::Protocol { .. }
             | Self::BadJob(_)
             | Self::Read(_)
+            | Self::Map(_)
             | Self::Thread(_)
             | Self::Ended => false,
         }
@@ -171,7 +175,7 @@ impl ClientError {
                  version: update both"
                     .into(),
             ),
-            Self::BadJob(_) | Self::Read(_) | Self::Thread(_) | Self::Ended => None,
+            Self::BadJob(_) | Self::Read(_) | Self::Map(_) | Self::Thread(_) | Self::Ended => None,
         }
     }
 
@@ -281,6 +285,9 @@ fn status_hint(status: Status) -> Option<&'static str> {
             Some("change anything in the header's first 64 bytes and search again")
         }
         Status::Unsupported => Some("update hasherd and restart it"),
+        Status::NotAllowed => Some(
+            "an administrator can allow it: shared_memory = \"all\" under [limits] of hasherd.toml",
+        ),
         Status::Internal => Some("see the daemon's log: `journalctl -u hasherd`"),
         _ => None,
     }

@@ -23,6 +23,9 @@
 //! and repetitions ([`Retry`]). It never opens a device and never starts a daemon.
 //! Each request ends exactly once, by its deadline at the latest.
 //!
+//! A program with very many messages opens a [`DigestRing`]: memory that it shares with the
+//! daemon, if the daemon allows that.
+//!
 //! Without a daemon, on this CPU:
 //!
 //! ```
@@ -74,6 +77,7 @@ mod error;
 mod ledger;
 mod link;
 mod local;
+mod ring;
 mod stream;
 mod subscription;
 mod ticket;
@@ -90,6 +94,7 @@ pub use hasher_wire::{
 };
 pub use hasher_work::{digest, double_digest};
 pub use local::LocalEngine;
+pub use ring::DigestRing;
 pub use stream::DigestStream;
 pub use subscription::Subscription;
 pub use ticket::Ticket;
