@@ -9,6 +9,7 @@ mod blocking;
 mod dialect;
 mod grpc;
 mod load;
+mod ring;
 mod server;
 
 use std::hint::black_box;
@@ -21,6 +22,7 @@ use hasher_kernel::{Backend, digest_batch};
 
 use self::dialect::{Dialect, Message};
 use self::load::{Connection, Crowd, Shown, TURN};
+use self::ring::Ring;
 use self::server::Server;
 use crate::race::{Candidate, Spread, take_turns};
 use crate::report::{Bound, Report};
@@ -29,6 +31,7 @@ const HASHERD: &str = "hasherd";
 const BLOCKING: &str = "blocking loop";
 const TONIC: &str = "tonic";
 const IN_PROCESS: &str = "no socket";
+const RING: &str = "hasherd, shared memory";
 
 /// Clients at once: as many as hasherd lets in.
 const CLIENTS: usize = 64;
@@ -81,6 +84,8 @@ pub fn measure(daemon: &Path, turns: usize) -> anyhow::Result<Report> {
         turns,
         &mut report,
     )?;
+    peers.slots(32, turns, &mut report)?;
+    peers.slots(128, turns, &mut report)?;
     Ok(report)
 }
 
@@ -121,6 +126,8 @@ impl Peers<'_> {
         let expected: Vec<_> = messages.iter().map(|m| hasher_work::digest(m)).collect();
         let hasherd = self.of_hasherd()?.digests(&messages)?;
         ensure!(hasherd == expected, "hasherd's digests are wrong");
+        let ring = Ring::open(self.hasherd)?.digests(&messages)?;
+        ensure!(ring == expected, "the digests in shared memory are wrong");
         let blocking = self.of_blocking()?.digests(&messages)?;
         ensure!(
             blocking == expected,
@@ -251,6 +258,28 @@ impl Peers<'_> {
         table.speed(IN_PROCESS, IN_PROCESS, None);
         table.speed(BLOCKING, IN_PROCESS, None);
         table.speed(HASHERD, IN_PROCESS, bound);
+        Ok(())
+    }
+
+    /// Batches of jobs through shared memory, each in a slot of its own.
+    fn slots(&self, jobs: usize, turns: usize, report: &mut Report) -> anyhow::Result<()> {
+        let messages = messages(jobs);
+        let mut ring = Ring::open(self.hasherd)?;
+        let lanes = take_turns(
+            vec![
+                Candidate::new(IN_PROCESS, || Ok(in_process(&messages))),
+                Candidate::new(RING, || ring.pipeline(&messages)),
+            ],
+            turns,
+        )?;
+        let mut table = Table {
+            report,
+            task: &format!("slots of {jobs}, all in flight"),
+            lanes: &lanes,
+        };
+        let bound = (Backend::chosen() == Backend::Avx512).then_some(Bound::Ratio(0.85));
+        table.speed(IN_PROCESS, IN_PROCESS, None);
+        table.speed(RING, IN_PROCESS, bound);
         Ok(())
     }
 }
