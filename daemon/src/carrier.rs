@@ -2,10 +2,9 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 /// A stream that a [`Link`](crate::link::Link) can own.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin {
@@ -19,26 +18,6 @@ pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin {
         bytes: &[u8],
         descriptor: BorrowedFd<'_>,
     ) -> Poll<io::Result<usize>>;
-}
-
-impl Carrier for UnixStream {
-    const PASSES_DESCRIPTORS: bool = true;
-
-    fn poll_pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        descriptor: BorrowedFd<'_>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_write_ready(cx))?;
-            let send = || hasher_ring::send(&*self, bytes, Some(descriptor));
-            match self.try_io(Interest::WRITABLE, send) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
-        }
-    }
 }
 
 impl Carrier for DuplexStream {

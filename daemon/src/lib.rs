@@ -12,6 +12,7 @@
 mod arguments;
 mod boards;
 mod carrier;
+mod client_socket;
 pub mod config;
 mod control;
 mod core;

@@ -93,8 +93,8 @@ impl<S: Carrier> Link<S> {
         !self.outgoing.is_empty()
     }
 
-    /// Reads (if `reads`) and writes, whichever is possible first. Cancel-safe; must
-    /// not be polled when there is nothing to do.
+    /// Reads (if `reads`) and writes, whichever is possible first. Cancel-safe; never
+    /// ends when there is nothing to do.
     pub(crate) async fn advance(&mut self, reads: bool) -> Io {
         poll_fn(|cx| self.poll_advance(reads, cx)).await
     }

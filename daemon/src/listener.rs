@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::client_socket::ClientSocket;
 use crate::door::Door;
 use crate::session::{self, Peer};
 use crate::socket_file::SocketFile;
@@ -188,7 +189,11 @@ impl Listener {
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &door).await,
+                Ok((stream, _)) => {
+                    if let Err(error) = admit(stream, &door).await {
+                        warn!(%error, "cannot watch a client");
+                    }
+                }
                 Err(error) => {
                     warn!(%error, "cannot accept a client");
                     tokio::time::sleep(ACCEPT_REST).await;
@@ -199,7 +204,7 @@ impl Listener {
     }
 }
 
-async fn admit(stream: UnixStream, door: &Door) {
+async fn admit(stream: UnixStream, door: &Door) -> io::Result<()> {
     let peer = stream.peer_cred().map_or_else(
         |_| Peer::default(),
         |peer| Peer {
@@ -207,9 +212,11 @@ async fn admit(stream: UnixStream, door: &Door) {
             pid: peer.pid(),
         },
     );
+    let stream = ClientSocket::new(stream.into_std()?)?;
     if let Err((stream, full)) = door.admit(stream, peer) {
         session::turn_away(stream, full).await;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod greeting;
 mod ring;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,6 +197,7 @@ impl<S: Carrier> Session<S> {
     async fn run(&mut self, stop: &CancellationToken) -> End {
         // When the client must have taken some bytes, while there are any for it.
         let mut stalls_at: Option<Instant> = None;
+        let mut stopped = pin!(stop.cancelled());
         loop {
             let is_ahead = match self.handle_frames() {
                 Ok(is_ahead) => is_ahead,
@@ -255,7 +257,7 @@ impl<S: Carrier> Session<S> {
                 event = self.subscription.next(&self.hub), if has_room => self.link.push(&event),
                 () = tokio::task::yield_now(), if is_ring_awake => {}
                 () = sleep_until(stalls_at) => return End::Stalled,
-                () = stop.cancelled() => return End::Shutdown,
+                () = &mut stopped => return End::Shutdown,
             }
         }
     }

@@ -15,6 +15,7 @@ use super::Context;
 use super::access::{Pass, Right};
 use super::inner::{ask, while_caller_stays};
 use super::options::{self, DigestOptions, Messages, SearchOptions, SessionOptions};
+use crate::client_socket::ClientSocket;
 use crate::control::ReloadError;
 use crate::core::CallError;
 
@@ -115,7 +116,7 @@ impl Manager {
         };
         let (ours, theirs) = UnixStream::pair().map_err(fault)?;
         ours.set_nonblocking(true).map_err(fault)?;
-        let ours = tokio::net::UnixStream::from_std(ours).map_err(fault)?;
+        let ours = ClientSocket::new(ours).map_err(fault)?;
         match self.context.door.admit(ours, pass.peer) {
             Ok(()) => Ok(OwnedFd::from(theirs).into()),
             Err((_, full)) => Err(CallError::failed(Status::Busy, full.to_string())),

@@ -5,6 +5,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::support::*;
+use crate::client_socket::ClientSocket;
 use crate::core::{Limits, SharedMemory};
 
 /// A client of the daemon's own user.
@@ -19,6 +20,7 @@ impl RingClient {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (uid, pid) = (Some(uid), None);
         let (hub, stop) = (Arc::clone(&daemon.hub), daemon.stop.clone());
+        let theirs = ClientSocket::new(theirs.into_std().unwrap()).unwrap();
         tokio::spawn(serve(theirs, Peer { uid, pid }, hub, stop));
         let mut client = Self {
             stream: ours,
