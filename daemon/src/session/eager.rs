@@ -14,25 +14,36 @@ use crate::link::{Io, Link};
 /// wake a sleeping thread.
 const MOMENT: Duration = Duration::from_micros(30);
 
+/// Waits after which a client is no longer timed each time, and how rarely it is then:
+/// two looks at the clock are much beside a small request.
+const SLOW_WAITS: u32 = 8;
+
 /// How quick a client was lately.
 #[derive(Debug, Default)]
 pub(super) struct Eager {
-    /// Since when the session waits for its client.
+    /// Since when the session waits for its client, if the wait is timed.
     since: Option<Instant>,
     /// Whether the last wait was a short one.
     is_quick: bool,
+    /// Waits since the last short one.
+    slow_waits: u32,
 }
 
 impl Eager {
     /// The session has nothing to do but to wait for its client.
     pub(super) fn begin_wait(&mut self) {
-        self.since = Some(Instant::now());
+        self.slow_waits = self.slow_waits.saturating_add(1);
+        let is_timed = self.slow_waits <= SLOW_WAITS || self.slow_waits.is_multiple_of(SLOW_WAITS);
+        self.since = is_timed.then(Instant::now);
     }
 
     /// The client sent something.
     pub(super) fn end_wait(&mut self) {
         if let Some(since) = self.since.take() {
             self.is_quick = since.elapsed() < MOMENT;
+            if self.is_quick {
+                self.slow_waits = 0;
+            }
         }
     }
 
