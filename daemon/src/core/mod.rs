@@ -16,6 +16,7 @@
 //! [`Duration`]: std::time::Duration
 
 mod certain;
+mod demand;
 mod job;
 mod limits;
 mod queue;

@@ -10,6 +10,7 @@ use hasher_driver::{Sweep, WorkTag};
 use hasher_wire::{ComputedBy, JobRequest, RequestId, TotalsReport};
 use hasher_work::{SearchResult, Work};
 
+use super::demand::Demand;
 use super::job::{Job, Piece};
 use super::limits::{DEVICE_GRACE, Limits};
 use super::queue::{DeviceBit, FairQueue, JobId, LaneId, SessionId};
@@ -114,6 +115,8 @@ enum Presence {
 pub(crate) struct Scheduler {
     limits: Arc<Limits>,
     sessions: HashMap<SessionId, Session>,
+    /// What the sessions' jobs come to.
+    demand: Demand,
     jobs: HashMap<JobId, JobEntry>,
     works: HashMap<WorkTag, WorkEntry>,
     devices: BTreeMap<DeviceKey, DeviceEntry>,
@@ -136,6 +139,7 @@ impl Scheduler {
         Self {
             limits: Arc::default(),
             sessions: HashMap::new(),
+            demand: Demand::default(),
             jobs: HashMap::new(),
             works: HashMap::new(),
             devices: BTreeMap::new(),
@@ -186,6 +190,9 @@ impl Scheduler {
         let Some(session) = self.sessions.remove(&id) else {
             return;
         };
+        if !session.jobs.is_empty() {
+            self.demand.remove(session.user, session.jobs.len(), 0);
+        }
         for job in session.jobs.into_values() {
             self.remove_job(job);
             self.totals.jobs_failed += 1;
@@ -231,7 +238,7 @@ impl Scheduler {
         let id = JobId(self.next_id());
         let user = self.sessions.get(&session_id).and_then(|s| s.user);
         let quota = *self.limits.quota(user);
-        if self.jobs_of(user) >= quota.jobs {
+        if self.demand.jobs(user) >= quota.jobs {
             return Err(JobError::UserBusy(quota.jobs));
         }
         let session = self
@@ -242,6 +249,7 @@ impl Scheduler {
             return Err(JobError::DuplicateRequest(address.0.0));
         }
         session.jobs.insert(address, id);
+        self.demand.add(user, session.jobs.len());
         session.counters.accepted += 1;
         self.totals.jobs_accepted += 1;
         let lane = LaneId {
@@ -265,16 +273,6 @@ impl Scheduler {
         self.queue.push_back(lane, id);
         self.has_news_for_devices = true;
         Ok(())
-    }
-
-    /// Live jobs of a user, or of those whose user is unknown. At most
-    /// [`SESSIONS_MAX`](super::SESSIONS_MAX) sessions are looked at.
-    fn jobs_of(&self, user: Option<u32>) -> usize {
-        let sessions = self.sessions.values();
-        sessions
-            .filter(|session| session.user == user)
-            .map(|session| session.jobs.len())
-            .sum()
     }
 
     /// The client gives up one job of a request, or all.
@@ -403,7 +401,9 @@ impl Scheduler {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        session.jobs.remove(&address);
+        if session.jobs.remove(&address).is_some() {
+            self.demand.remove(session.user, 1, session.jobs.len());
+        }
         match outcome {
             Ok(_) => {
                 session.counters.done += 1;
@@ -482,6 +482,9 @@ impl Scheduler {
             .map(|session| session.jobs.len())
             .sum();
         assert_eq!(in_sessions, self.jobs.len());
+        let sessions = self.sessions.values();
+        let wanted = sessions.map(|session| (session.user, session.jobs.len()));
+        assert_eq!(Demand::of_sessions(wanted), self.demand);
         assert_eq!(self.deadlines.len(), self.jobs.len());
         let on_devices: usize = self.devices.values().map(|device| device.works.len()).sum();
         assert_eq!(on_devices, self.works.len());

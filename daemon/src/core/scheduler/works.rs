@@ -1,16 +1,16 @@
 //! The devices' side: attaching, pulling, and what becomes of works.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hasher_driver::{DeviceWork, Sweep, WorkEnd, WorkTag};
 use hasher_wire::ComputedBy;
 use hasher_work::{Digest, Nonce, Work};
 
-use super::{DeviceEntry, DeviceKey, Presence, Scheduler, Session, WorkEntry};
+use super::{DeviceEntry, DeviceKey, Presence, Scheduler, WorkEntry};
 use crate::core::job::{Piece, Verdict};
 use crate::core::limits::TIMED_WORKS_MAX;
-use crate::core::queue::{DeviceBit, JobId, Next, Offer, SessionId};
+use crate::core::queue::{DeviceBit, JobId, Next, Offer};
 use crate::core::status::JobError;
 
 impl Scheduler {
@@ -123,7 +123,7 @@ impl Scheduler {
                 };
                 let user = self.sessions.get(&entry.lane.session).and_then(|s| s.user);
                 Offer::Take {
-                    sharers: sharers(&self.sessions, user),
+                    sharers: self.demand.sessions(user),
                     weight: self.limits.quota(user).weight,
                     work: (id, entry.lane.session, piece, work),
                     next,
@@ -271,13 +271,4 @@ impl Scheduler {
             }
         }
     }
-}
-
-/// Sessions of a user that want works now. At most
-/// [`SESSIONS_MAX`](crate::core::SESSIONS_MAX) are looked at.
-fn sharers(sessions: &HashMap<SessionId, Session>, user: Option<u32>) -> u64 {
-    let wanting = sessions
-        .values()
-        .filter(|session| session.user == user && !session.jobs.is_empty());
-    wanting.count() as u64
 }
