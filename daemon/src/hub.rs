@@ -9,6 +9,7 @@
 //! The lock is shared by tasks of one thread and held for microseconds; a channel
 //! to a scheduler task would add a hop to every job and nothing else.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,12 +25,21 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::core::{Answer, Credits, DeviceKey, JobError, Limits, Scheduler, SessionId, Terms};
+use crate::core::{
+    Answer, Credits, DeviceKey, JobError, Limits, SESSIONS_DEFAULT, Scheduler, SessionId, Terms,
+};
 use crate::document::Document;
 use crate::fault_log::FaultLog;
 use crate::orders::Orders;
 use crate::power::Power;
 use crate::time::sleep_until;
+
+/// Sessions that fit into a status document whatever their reports and those of the
+/// devices say; a test of the session adds the longest up.
+pub(crate) const STATUS_SESSIONS: usize = SESSIONS_DEFAULT;
+
+/// Sessions that fit if all reports are short.
+const STATUS_SESSIONS_MAX: usize = 256;
 
 /// The newest report of every configured device, by name.
 pub(crate) type Inventory = BTreeMap<String, DeviceReport>;
@@ -52,11 +62,15 @@ pub(crate) struct Hub {
     sessions_changed: Notify,
     /// Wakes the one that waits in [`Hub::counters_changed`].
     counters_changed: Notify,
+    /// Counts those that [`Hub::status_reader`] has handed out.
+    status_readers: Arc<()>,
 }
 
 struct State {
     scheduler: Scheduler,
     sessions: BTreeMap<SessionId, SessionEntry>,
+    /// Credits that the sessions were promised together.
+    promised: usize,
     devices: HashMap<DeviceKey, Arc<Notify>>,
     clock_set_to: Option<Duration>,
     configuration: ConfigurationReport,
@@ -78,6 +92,7 @@ impl Hub {
             state: Mutex::new(State {
                 scheduler: Scheduler::new(),
                 sessions: BTreeMap::new(),
+                promised: 0,
                 devices: HashMap::new(),
                 clock_set_to: None,
                 configuration: ConfigurationReport::default(),
@@ -91,6 +106,7 @@ impl Hub {
             idle: Notify::new(),
             sessions_changed: Notify::new(),
             counters_changed: Notify::new(),
+            status_readers: Arc::default(),
         })
     }
 
@@ -149,7 +165,8 @@ impl Hub {
         mut report: SessionReport,
     ) -> (SessionId, Terms, mpsc::Receiver<Answer>) {
         let mut state = self.lock();
-        let terms = state.scheduler.limits().quota(report.uid).terms;
+        let terms = state.scheduler.limits().terms(report.uid, state.promised);
+        state.promised += usize::from(terms.credits);
         let (answers, receiver) = mpsc::channel(terms.credits.into());
         let id = state.scheduler.open_session(report.uid);
         report.id = id.0;
@@ -167,7 +184,9 @@ impl Hub {
     /// Ends a session; what it asked for is forgotten.
     pub(crate) fn close_session(&self, id: SessionId) {
         self.change(|state| {
-            state.sessions.remove(&id);
+            if let Some(session) = state.sessions.remove(&id) {
+                state.promised -= usize::from(session.terms.credits);
+            }
             state.scheduler.close_session(id);
         });
         self.sessions_changed.notify_one();
@@ -255,9 +274,9 @@ impl Hub {
     pub(crate) fn status(&self) -> StatusReport {
         let now = self.now();
         let state = self.lock();
-        let ids = state.sessions.keys();
-        let sessions = ids.filter_map(|id| state.session_report(*id, now));
-        StatusReport {
+        let sessions = state.session_reports(now);
+        let mut status = StatusReport {
+            sessions_left_out: (state.sessions.len() - sessions.len()) as u64,
             daemon: DaemonReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -268,9 +287,25 @@ impl Hub {
                 max: Version::NEWEST.to_string(),
             },
             devices: self.inventory.borrow().values().cloned().collect(),
-            sessions: sessions.collect(),
+            sessions,
             totals: state.totals(),
+        };
+        drop(state);
+        if status.sessions.len() > STATUS_SESSIONS {
+            status.leave_out_sessions();
+            status.sessions.sort_unstable_by_key(|session| session.id);
         }
+        status
+    }
+
+    /// For one that is told the status again and again, to keep as long as it is.
+    pub(crate) fn status_reader(&self) -> Arc<()> {
+        Arc::clone(&self.status_readers)
+    }
+
+    /// How many are told the status.
+    pub(crate) fn status_readers(&self) -> usize {
+        Arc::strong_count(&self.status_readers) - 1
     }
 
     /// One session of the status document.
@@ -511,6 +546,16 @@ impl State {
             works: counters.works,
             ..entry.report.clone()
         })
+    }
+
+    /// The sessions with the most live jobs, of equals the oldest.
+    fn session_reports(&self, now: Duration) -> Vec<SessionReport> {
+        let mut ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        if ids.len() > STATUS_SESSIONS {
+            ids.sort_by_key(|id| Reverse(self.scheduler.session_counters(*id).live));
+        }
+        let ids = ids.iter().take(STATUS_SESSIONS_MAX);
+        ids.filter_map(|id| self.session_report(*id, now)).collect()
     }
 
     fn totals(&self) -> TotalsReport {

@@ -17,6 +17,7 @@ pub mod config;
 mod control;
 mod core;
 mod dbus;
+mod descriptors;
 mod device_task;
 mod digest;
 mod document;

@@ -73,7 +73,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Quota, SESSIONS_MAX};
+    use crate::core::{Quota, SESSIONS_DEFAULT};
 
     #[test]
     fn one_user_leaves_places_to_the_others() {
@@ -106,7 +106,7 @@ mod tests {
         let all: Vec<Place> = (0..)
             .map_while(|user| places.take(Some(user), &limits).ok())
             .collect();
-        assert_eq!(all.len(), SESSIONS_MAX);
+        assert_eq!(all.len(), SESSIONS_DEFAULT);
         assert_eq!(places.take(None, &limits).unwrap_err(), Full::All(64));
         limits.sessions = 5;
         assert_eq!(places.take(None, &limits).unwrap_err(), Full::All(5));

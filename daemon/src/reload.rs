@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError, ConfigSource, Effect};
 use crate::control::ReloadRequest;
+use crate::descriptors;
 use crate::error_text::one_line;
 use crate::hub::Hub;
 use crate::log::LogFilter;
@@ -57,7 +58,9 @@ impl Configuration {
 
     /// Puts the settings into effect.
     pub(crate) fn apply(&self, hub: &Hub) {
-        hub.configure(self.config.limits().clone(), self.config.report());
+        let limits = self.config.limits();
+        descriptors::allow(limits.sessions);
+        hub.configure(limits.clone(), self.config.report());
     }
 
     /// Reads the file anew whenever it is asked for, for as long as it is polled. Returns
@@ -175,7 +178,7 @@ mod tests {
                 .unwrap();
             assert_eq!(sessions.value, "8");
             std::fs::write(&file, "[limits]\nsessions = 0\n").unwrap();
-            let why = "limits.sessions: expected a whole number from 1 to 64, found 0";
+            let why = "limits.sessions: expected a whole number from 1 to 1024, found 0";
             let refused = ReloadError::Invalid(format!("{}:2: {why}", file.display()));
             assert_eq!(reloader.reload().await, Err(refused));
             assert_eq!(hub.limits().sessions, 8);

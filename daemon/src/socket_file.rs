@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tracing::info;
 
+use crate::core::SESSIONS_MAX;
 use crate::listener::ListenError;
 
-/// Clients that may wait to be accepted, which takes the daemon microseconds: more
-/// than it has places.
-const BACKLOG: i32 = 128;
+/// Clients that may wait to be accepted, which takes the daemon microseconds: as many as
+/// it may have places, for those that all start at once.
+const BACKLOG: i32 = SESSIONS_MAX as i32;
 
 /// How often a lock is taken that its last holder has just removed; each time another
 /// daemon has started and ended in between.

@@ -4,6 +4,7 @@
 //! them, from the newest state, so a slow client misses steps but never falls behind.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hasher_wire::{DeviceReport, Event, EventBody, Frame, StatusReport, Topics};
@@ -16,6 +17,10 @@ use crate::hub::{Hub, Inventory};
 /// Shortest time between two status documents.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Documents in such an interval; with more sessions that want them each has its turn
+/// less often. One with many sessions takes half a millisecond to write (inferred).
+const STATUSES: usize = 64;
+
 /// The subscription of one session; at first to nothing.
 pub(crate) struct Subscription {
     topics: Topics,
@@ -26,6 +31,8 @@ pub(crate) struct Subscription {
     told_devices: Inventory,
     told_status: Option<StatusReport>,
     status_due: Instant,
+    /// Counts it among the hub's while it wants the status.
+    reader: Option<Arc<()>>,
 }
 
 impl Subscription {
@@ -38,6 +45,7 @@ impl Subscription {
             told_devices: Inventory::new(),
             told_status: None,
             status_due: Instant::now(),
+            reader: None,
         }
     }
 
@@ -48,6 +56,7 @@ impl Subscription {
         self.told_devices.clear();
         self.told_status = None;
         self.status_due = Instant::now();
+        self.reader = None;
         self.inventory.mark_changed();
     }
 
@@ -80,7 +89,8 @@ impl Subscription {
                 None
             }
             () = tokio::time::sleep_until(self.status_due), if wants_status => {
-                self.status_due = Instant::now() + STATUS_INTERVAL;
+                self.reader.get_or_insert_with(|| hub.status_reader());
+                self.status_due = Instant::now() + status_interval(hub.status_readers());
                 self.compare_status(hub)
             }
             else => std::future::pending().await,
@@ -119,7 +129,40 @@ impl Subscription {
     }
 }
 
+/// Shortest time between two status documents for one of so many sessions.
+fn status_interval(readers: usize) -> Duration {
+    STATUS_INTERVAL * readers.div_ceil(STATUSES).max(1) as u32
+}
+
 /// Whether a device changed its state, rather than its measurements.
 pub(crate) fn is_news(told: &DeviceReport, now: &DeviceReport) -> bool {
     (told.state, &told.reason, told.attachments) != (now.state, &now.reason, now.attachments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_read_the_status_the_less_often_each_is_told() {
+        let seconds = |readers| status_interval(readers).as_secs();
+        assert_eq!((seconds(1), seconds(64)), (1, 1));
+        assert_eq!((seconds(65), seconds(1024)), (2, 16));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_no_longer_wants_the_status_is_no_longer_counted() {
+        let hub = Hub::new();
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let mut subscription = Subscription::new(hub.watch_inventory());
+            subscription.set(Topics::STATUS);
+            assert!(matches!(subscription.next(&hub).await, Frame::Event(_)));
+            told.push(subscription);
+        }
+        assert_eq!(hub.status_readers(), 3);
+        told[0].set(Topics::DEVICES);
+        told.pop();
+        assert_eq!(hub.status_readers(), 1);
+    }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::DeviceKind;
+use crate::{DeviceKind, MAX_JSON_BYTES};
 
 /// What a daemon says about itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -14,10 +14,51 @@ pub struct StatusReport {
     pub protocol: ProtocolReport,
     /// Its devices, attached or awaited; at most 16.
     pub devices: Vec<DeviceReport>,
-    /// Its clients; at most 64.
+    /// Its clients, oldest first: 64 and as many more as fit into the frame.
     pub sessions: Vec<SessionReport>,
+    /// Clients that did not fit: those with the fewest jobs, and of these the newest.
+    #[serde(default, skip_serializing_if = "is_none_left_out")]
+    pub sessions_left_out: u64,
     /// Sums since it started.
     pub totals: TotalsReport,
+}
+
+impl StatusReport {
+    /// Clients of the daemon, also those that did not fit.
+    pub const fn open_sessions(&self) -> u64 {
+        self.sessions.len() as u64 + self.sessions_left_out
+    }
+
+    /// Leaves out the last sessions until the document fits into a frame, also as an
+    /// event.
+    pub fn leave_out_sessions(&mut self) {
+        /// What an event has around the document, and the digits of a new count.
+        const AROUND_BYTES: usize = 128;
+        let sessions = std::mem::take(&mut self.sessions);
+        let mut room = MAX_JSON_BYTES.saturating_sub(AROUND_BYTES + json_bytes(self));
+        let fitting = sessions.iter().take_while(|session| {
+            let bytes = json_bytes(session) + ",".len();
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        });
+        let fitting = fitting.count();
+        self.sessions_left_out += (sessions.len() - fitting) as u64;
+        self.sessions = sessions;
+        self.sessions.truncate(fitting);
+    }
+}
+
+fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(MAX_JSON_BYTES, |json| json.len())
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_none_left_out(left_out: &u64) -> bool {
+    *left_out == 0
 }
 
 /// The program.
@@ -371,6 +412,37 @@ mod tests {
             "totals":{"jobs_done":4,"newer":5},"more":[]}"#;
         let report: StatusReport = serde_json::from_str(text).unwrap();
         assert_eq!(report.totals.jobs_done, 4);
+    }
+
+    #[test]
+    fn a_status_names_as_many_sessions_as_fit_and_counts_the_others() {
+        for name_bytes in [0, 64] {
+            let session = |id| SessionReport {
+                id,
+                name: "n".repeat(name_bytes),
+                ..SessionReport::default()
+            };
+            let mut status = StatusReport {
+                sessions: (0..1000).map(session).collect(),
+                sessions_left_out: 24,
+                ..StatusReport::default()
+            };
+            status.leave_out_sessions();
+            let shown = status.sessions.len();
+            assert!((100..400).contains(&shown), "{shown}");
+            assert_eq!(status.open_sessions(), 1024);
+            assert_eq!(status.sessions.last().map(|s| s.id), Some(shown as u64 - 1));
+            let event = EventBody::Status {
+                status: status.clone(),
+            };
+            assert!(crate::Event::new(&event).is_ok(), "it fits");
+            status.sessions.push(session(u64::MAX));
+            let longer = json_bytes(&EventBody::Status { status });
+            assert!(
+                longer > MAX_JSON_BYTES - 128,
+                "{longer}: one more would not"
+            );
+        }
     }
 
     #[test]

@@ -310,9 +310,11 @@ const SECTIONS: &[Section] = &[
                     most: core::SESSIONS_MAX as u64,
                 },
                 unit: "connections",
-                default: Default::Whole(core::SESSIONS_MAX as u64),
+                default: Default::Whole(core::SESSIONS_DEFAULT as u64),
                 effect: Effect::Reload,
-                meaning: "Connections at once, of all users together.",
+                meaning: "Connections at once, of all users together. Above 64 each has fewer \
+                          credits: its share of 16384. So many more can make the daemon hold \
+                          more, up to 850 MiB with 1024.",
             },
             Setting {
                 name: "sessions_per_user",
@@ -341,7 +343,7 @@ const SECTIONS: &[Section] = &[
                 default: Default::Whole(QUOTA.terms.credits as u64),
                 effect: Effect::NewSessions,
                 meaning: "Search jobs and digest requests that one connection may have \
-                          unanswered.",
+                          unanswered; at most its share of 16384 among all sessions.",
             },
             Setting {
                 name: "deadline_default_s",
@@ -565,7 +567,7 @@ const CREDITS: Kind = Kind::Whole {
 };
 const JOBS: Kind = Kind::Whole {
     least: 1,
-    most: core::SESSIONS_MAX as u64 * QUOTA.terms.credits as u64,
+    most: core::CREDITS_MAX as u64,
 };
 const DEADLINE: Kind = Kind::Whole {
     least: 1,

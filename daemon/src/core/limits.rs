@@ -11,14 +11,22 @@ use hasher_wire::Priority;
 /// answers of a client that does not read stay below 3 MiB.
 pub(crate) const SESSION_CREDITS_MAX: u16 = hasher_wire::MAX_JOBS as u16;
 
-/// Sessions at once, unless it is configured to fewer. With the answers of
-/// [`SESSION_CREDITS_MAX`] this bounds the daemon's memory; a machine has far fewer
-/// programs that hash.
-pub(crate) const SESSIONS_MAX: usize = 64;
+/// Sessions at once, unless configured otherwise: a machine has far fewer programs that
+/// hash.
+pub(crate) const SESSIONS_DEFAULT: usize = 64;
+
+/// Sessions that may be configured: more programs than even a large server has that hash.
+/// `docs/design.md` adds up what they can make the daemon hold.
+pub(crate) const SESSIONS_MAX: usize = 1024;
+
+/// Credits of all sessions together: what [`SESSIONS_DEFAULT`] have when each has
+/// [`SESSION_CREDITS_MAX`]. Where more sessions are configured each is promised fewer, so
+/// that the memory for answers stays the same, 176 MiB.
+pub(crate) const CREDITS_MAX: usize = SESSIONS_DEFAULT * SESSION_CREDITS_MAX as usize;
 
 /// Sessions of one user at once, unless configured otherwise: more programs than anyone
 /// runs side by side, and a quarter of all, so that no user can lock the others out alone.
-const USER_SESSIONS: usize = SESSIONS_MAX / 4;
+const USER_SESSIONS: usize = SESSIONS_DEFAULT / 4;
 
 /// Devices at once; an answer can name as many.
 pub(crate) const DEVICES_MAX: usize = hasher_wire::MAX_COMPUTED_BY;
@@ -132,7 +140,7 @@ impl Quota {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: SESSIONS_MAX,
+            sessions: SESSIONS_DEFAULT,
             others: Quota::DEFAULT,
             users: BTreeMap::new(),
             shared_memory: SharedMemory::default(),
@@ -141,6 +149,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a session of this user is promised while those that are open were promised
+    /// `promised` credits together.
+    pub(crate) fn terms(&self, user: Option<u32>, promised: usize) -> Terms {
+        let terms = self.quota(user).terms;
+        let share = CREDITS_MAX / self.sessions.max(1);
+        let left = CREDITS_MAX.saturating_sub(promised);
+        // One at least: those that are open may be from a time with fewer sessions.
+        let credits = share.min(left).min(terms.credits.into()).max(1);
+        Terms {
+            credits: credits as u16,
+            ..terms
+        }
+    }
+
     /// What this user may have; nothing when the kernel did not tell who it is.
     pub(crate) fn quota(&self, user: Option<u32>) -> &Quota {
         user.and_then(|user| self.users.get(&user))
@@ -220,6 +242,22 @@ mod tests {
                 expected
             );
         }
+    }
+
+    #[test]
+    fn the_more_sessions_there_may_be_the_fewer_credits_each_is_promised() {
+        let credits = |sessions, promised| {
+            let limits = Limits {
+                sessions,
+                ..Limits::default()
+            };
+            limits.terms(None, promised).credits
+        };
+        assert_eq!((credits(1, 0), credits(64, 0)), (256, 256));
+        assert_eq!((credits(65, 0), credits(1024, 0)), (252, 16));
+        // Sessions of a time when there were fewer keep what they have.
+        assert_eq!(credits(1024, CREDITS_MAX - 7), 7);
+        assert_eq!(credits(1024, CREDITS_MAX), 1);
     }
 
     #[test]

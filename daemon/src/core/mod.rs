@@ -24,7 +24,10 @@ mod recent;
 mod scheduler;
 mod status;
 
-pub(crate) use limits::{Credits, DEVICES_MAX, Limits, Quota, SESSIONS_MAX, SharedMemory, Terms};
+pub(crate) use limits::{
+    CREDITS_MAX, Credits, DEVICES_MAX, Limits, Quota, SESSIONS_DEFAULT, SESSIONS_MAX, SharedMemory,
+    Terms,
+};
 pub(crate) use queue::SessionId;
 pub(crate) use recent::{BUCKET, HashMeter};
 pub(crate) use scheduler::{Answer, DeviceKey, Scheduler};

@@ -92,7 +92,7 @@ pub(crate) struct FairQueue {
 /// What one work costs: in inverse proportion to the weights 8, 2 and 1 of the
 /// priorities, and to the weight of the user. The unit can be divided by every weight up
 /// to 10 and leaves at most 0.4 % to rounding up to 100; a lane's pass overflows after
-/// more than 2^40 works.
+/// more than 2^36 works.
 const fn cost(priority: Priority, sharers: u64, weight: u16) -> u64 {
     let by_priority = match priority {
         Priority::Interactive => 1,

@@ -28,6 +28,11 @@ use crate::time::sleep_until;
 /// Shortest time between two signals about the properties of one object.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Sessions whose properties are told at most in one such interval; with more of them
+/// each has its turn less often. A signal costs the daemon and the bus about as much as
+/// a small request.
+const SESSIONS_TOLD: usize = 64;
+
 /// Shortest time between two looks at which sessions there are: a client that connects
 /// and leaves at once need not have an object, and a thousand of them must not flood
 /// the bus.
@@ -61,12 +66,12 @@ impl Published {
     }
 
     /// When its changes may be told, if there may be some.
-    fn due(&self) -> Option<Instant> {
-        self.is_stale.then(|| self.told_at + TELL_INTERVAL)
+    fn due(&self, interval: Duration) -> Option<Instant> {
+        self.is_stale.then(|| self.told_at + interval)
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        self.due().is_some_and(|due| due <= now)
+    fn is_due(&self, now: Instant, interval: Duration) -> bool {
+        self.due(interval).is_some_and(|due| due <= now)
     }
 
     /// Tells what has changed, if anything has.
@@ -230,6 +235,7 @@ impl Objects<'_> {
                 let silent = session::SILENT;
                 let published = Published::new::<Session>(self.connection, path, silent).await?;
                 self.sessions.insert(id, published);
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
@@ -244,27 +250,34 @@ impl Objects<'_> {
     /// When the next object is due.
     fn next_due(&self) -> Option<Instant> {
         let devices = self.devices.values().map(|(published, _)| published);
-        let all = devices.chain(self.sessions.values());
-        all.chain([&self.manager]).filter_map(Published::due).min()
+        let others = devices.chain([&self.manager]);
+        let others = others.filter_map(|published| published.due(TELL_INTERVAL));
+        let interval = sessions_interval(self.sessions.len());
+        let sessions = self.sessions.values();
+        let sessions = sessions.filter_map(|published| published.due(interval));
+        others.chain(sessions).min()
     }
 
     /// Tells the changes that are due; says whether a session has a share that will fade.
     async fn tell_due(&mut self) -> zbus::Result<bool> {
         let now = Instant::now();
         let state = self.context.hub.state();
-        if self.manager.is_due(now) || self.state != state {
+        if self.manager.is_due(now, TELL_INTERVAL) || self.state != state {
             self.state = state;
             self.manager.tell::<Manager>(self.connection).await?;
         }
         for (published, _) in self.devices.values_mut() {
-            if published.is_due(now) {
+            if published.is_due(now, TELL_INTERVAL) {
                 published.tell::<Device>(self.connection).await?;
             }
         }
         let mut fades = false;
+        let interval = sessions_interval(self.sessions.len());
         for published in self.sessions.values_mut() {
-            if published.is_due(now) {
+            if published.is_due(now, interval) {
                 published.tell::<Session>(self.connection).await?;
+                // Many are due at once, and clients wait for their turns.
+                tokio::task::yield_now().await;
                 fades |= published.told.get("Share").is_some_and(is_above_zero);
             }
         }
@@ -272,6 +285,23 @@ impl Objects<'_> {
     }
 }
 
+/// Shortest time between two signals about the properties of one of so many sessions.
+fn sessions_interval(sessions: usize) -> Duration {
+    TELL_INTERVAL.saturating_mul(sessions.div_ceil(SESSIONS_TOLD).max(1) as u32)
+}
+
 fn is_above_zero(number: &OwnedVariant) -> bool {
     f64::try_from(number).is_ok_and(|number| number > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_sessions_there_are_the_less_often_each_is_told() {
+        let seconds = |sessions| sessions_interval(sessions).as_secs();
+        assert_eq!((seconds(0), seconds(1), seconds(64)), (1, 1, 1));
+        assert_eq!((seconds(65), seconds(1024)), (2, 16));
+    }
 }

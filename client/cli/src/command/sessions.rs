@@ -13,7 +13,9 @@ use crate::table::{Align, count, lines, printable};
 ///
 /// LIVE are search jobs that wait or are worked on, CREDITS how many more the
 /// session may hand in of how many, SHARE its part of the works of the last
-/// minute. This program's own session is among them.
+/// minute. This program's own session is among them, unless there are more than
+/// the daemon's status has room for (at least 64); those with the fewest live jobs
+/// are left out then, and the last line says how many.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -29,6 +31,8 @@ const NAME_MAX: usize = 16;
 struct Report<'a> {
     schema: &'static str,
     sessions: &'a [SessionReport],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
 }
 
 /// Asks the daemon and prints its sessions.
@@ -37,11 +41,16 @@ struct Report<'a> {
 /// When no daemon answers.
 pub fn run(_: &SessionsArgs, context: &Context) -> Result<Exit, CliError> {
     let status = daemon::connect(context.socket.as_deref(), None)?.status()?;
+    let left_out = Some(status.sessions_left_out).filter(|left_out| *left_out > 0);
     context.output.report(&Report {
         schema: "hasher.sessions/1",
         sessions: &status.sessions,
+        left_out,
     })?;
     for line in table(&status.sessions) {
+        context.output.line(line)?;
+    }
+    if let Some(line) = more(status.sessions_left_out) {
         context.output.line(line)?;
     }
     Ok(Exit::Done)
@@ -61,6 +70,15 @@ fn table(sessions: &[SessionReport]) -> Vec<String> {
     ];
     let rows: Vec<Vec<String>> = sessions.iter().map(row).collect();
     lines(&columns, &rows)
+}
+
+/// What is said of sessions for which a status document has no room.
+pub fn more(left_out: u64) -> Option<String> {
+    match left_out {
+        0 => None,
+        1 => Some("and 1 more".to_owned()),
+        _ => Some(format!("and {} more", count(left_out))),
+    }
 }
 
 fn row(session: &SessionReport) -> Vec<String> {
@@ -113,6 +131,13 @@ mod tests {
             assert!(!line.contains(['\u{1b}', '\n']), "{line}");
             assert!(line.chars().count() <= 80, "{line}");
         }
+    }
+
+    #[test]
+    fn sessions_without_room_are_counted() {
+        assert_eq!(more(0), None);
+        assert_eq!(more(1).unwrap(), "and 1 more");
+        assert_eq!(more(936).unwrap(), "and 936 more");
     }
 
     #[test]

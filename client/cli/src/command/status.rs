@@ -5,6 +5,7 @@ use hasher_wire::{SessionReport, StatusReport};
 use serde::Serialize;
 
 use super::Context;
+use super::sessions::more;
 use crate::daemon;
 use crate::device_text::{facts, heading};
 use crate::error::{CliError, Exit};
@@ -96,6 +97,7 @@ fn text(report: &Report<'_>, style: Style) -> Vec<String> {
     text.push(String::new());
     text.push(style.bold("Sessions"));
     text.extend(session_table(&status.sessions));
+    text.extend(more(status.sessions_left_out).map(|line| format!("  {line}")));
     text
 }
 

@@ -299,7 +299,8 @@ async fn events_tell_the_newest_state_and_only_while_subscribed() {
 
 #[test]
 fn the_largest_status_document_fits_into_its_frame() {
-    use crate::core::{DEVICES_MAX, SESSIONS_MAX};
+    use crate::core::DEVICES_MAX;
+    use crate::hub::STATUS_SESSIONS;
     // Quotes and backslashes double in JSON; control characters cannot occur.
     let text = |bytes| "\"".repeat(bytes);
     // Names of ports, models, versions and clients hold neither.
@@ -360,7 +361,8 @@ fn the_largest_status_document_fits_into_its_frame() {
     };
     let report = StatusReport {
         devices: vec![device; DEVICES_MAX],
-        sessions: vec![session; SESSIONS_MAX],
+        sessions: vec![session; STATUS_SESSIONS],
+        sessions_left_out: u64::MAX,
         ..StatusReport::default()
     };
     let reply = StatusReply::new(RequestId(1), &report).unwrap();

@@ -286,3 +286,61 @@ async fn a_client_that_never_reads_slows_nobody_and_is_dropped_in_the_end() {
     assert_eq!(daemon.hub.live_jobs(), 0);
     drop(deaf);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_status_without_room_for_all_sessions_names_the_busy_ones() {
+    const SESSIONS: usize = 300;
+    let daemon = Daemon::start(vec![TestBoard::new("sim-s3-0")]);
+    let open = |number| {
+        daemon.hub.open_session(SessionReport {
+            name: format!("client {number}"),
+            ..SessionReport::default()
+        })
+    };
+    let sessions: Vec<_> = (0..SESSIONS).map(open).collect();
+    let (busy, terms, _) = sessions.last().unwrap();
+    let mut credits = Credits::new(terms.credits);
+    let refused = daemon
+        .hub
+        .submit(*busy, RequestId(1), &[endless(1)], &mut credits);
+    assert_eq!(refused, []);
+    let status = daemon.hub.status();
+    assert!(StatusReply::new(RequestId(1), &status).is_ok(), "it fits");
+    assert_eq!(status.open_sessions(), SESSIONS as u64);
+    let shown: Vec<u64> = status.sessions.iter().map(|session| session.id).collect();
+    assert!((64..SESSIONS).contains(&shown.len()), "{}", shown.len());
+    assert!(shown.is_sorted());
+    assert_eq!(
+        shown.first(),
+        Some(&sessions[0].0.0),
+        "of equals the oldest"
+    );
+    assert_eq!(shown.last(), Some(&busy.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_sessions_there_are_their_credits_are_bounded_together() {
+    use crate::core::{CREDITS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX};
+    let hub = Hub::new();
+    let open = |_| hub.open_session(SessionReport::default());
+    let mut sessions: Vec<_> = (0..SESSIONS_DEFAULT / 2).map(open).collect();
+    let limits = crate::core::Limits {
+        sessions: SESSIONS_MAX,
+        ..crate::core::Limits::default()
+    };
+    hub.configure(limits, hasher_wire::ConfigurationReport::default());
+    sessions.extend((sessions.len()..SESSIONS_MAX).map(open));
+    let credits = |sessions: &[(_, Terms, _)]| -> usize {
+        let credits = sessions.iter().map(|(_, terms, _)| terms.credits);
+        credits.map(usize::from).sum()
+    };
+    let all = credits(&sessions);
+    assert!(all <= CREDITS_MAX + SESSIONS_MAX, "{all} credits");
+    assert!(sessions.iter().all(|(_, terms, _)| terms.credits > 0));
+    // Those of a time with fewer sessions go, and their credits are free again.
+    for (id, ..) in sessions.drain(..) {
+        hub.close_session(id);
+    }
+    sessions.extend((0..SESSIONS_MAX).map(open));
+    assert_eq!(credits(&sessions), CREDITS_MAX);
+}

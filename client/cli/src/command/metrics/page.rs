@@ -334,6 +334,11 @@ fn users(status: &StatusReport, writer: &mut Writer<'_>) -> fmt::Result {
         samples.collect::<Vec<_>>()
     };
     writer.gauge(
+        "sessions_left_out",
+        "Open sessions that the figures of users lack, because there are too many",
+        [(Vec::new(), status.sessions_left_out as f64)],
+    )?;
+    writer.gauge(
         "user_sessions",
         "Open sessions of a user",
         of(|user| user.0),

@@ -326,7 +326,14 @@ fn draw_sessions(model: &Model, look: Look, frame: &mut Frame<'_>, area: Rect) {
         SessionOrder::Number => "number",
     };
     let sessions = model.sessions();
-    let title = format!("Sessions {}, by {order}", sessions.len());
+    let title = match model.status.sessions_left_out {
+        0 => format!("Sessions {}, by {order}", sessions.len()),
+        _ => format!(
+            "Sessions {} of {}, by {order}",
+            sessions.len(),
+            model.status.open_sessions()
+        ),
+    };
     let block = look.part(title, model.pane == Pane::Sessions);
     const OTHERS: u16 = 5 + 6 + 7 + 5 + 7 + 6 + 10 + 6 + 8 + 2;
     let room = usize::from(area.width - OTHERS);
