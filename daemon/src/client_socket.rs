@@ -23,6 +23,10 @@ use crate::carrier::Carrier;
 /// first. Between a few small requests and a whole frame.
 const READ_BYTES: RangeInclusive<usize> = 1024..=MAX_FRAME_BYTES;
 
+/// Small reads in a row after which less room is cleared. One alone may be the end of a
+/// frame that just did not fit.
+const SMALL_READS: u32 = 16;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
@@ -31,6 +35,8 @@ pub(crate) struct ClientSocket {
     is_watched_for_room: bool,
     /// Within [`READ_BYTES`].
     read_bytes: usize,
+    /// Reads in a row that left three quarters of their room.
+    small_reads: u32,
 }
 
 impl ClientSocket {
@@ -44,7 +50,23 @@ impl ClientSocket {
             stream: Some(stream),
             is_watched_for_room: false,
             read_bytes: *READ_BYTES.start(),
+            small_reads: 0,
         })
+    }
+
+    /// The last read got so many bytes.
+    fn note_read(&mut self, read: usize) {
+        self.small_reads = if read < self.read_bytes / 4 {
+            self.small_reads + 1
+        } else {
+            0
+        };
+        if read >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(*READ_BYTES.end());
+        } else if self.small_reads >= SMALL_READS {
+            self.small_reads = 0;
+            self.read_bytes = (self.read_bytes / 2).max(*READ_BYTES.start());
+        }
     }
 
     fn stream(&self) -> io::Result<&AsyncFd<UnixStream>> {
@@ -109,15 +131,11 @@ impl AsyncRead for ClientSocket {
             let bytes = buffer.remaining().min(self.read_bytes);
             match stream.get_ref().read(buffer.initialize_unfilled_to(bytes)) {
                 Ok(read) => {
-                    if read == bytes {
-                        self.read_bytes = (self.read_bytes * 2).min(*READ_BYTES.end());
-                    } else if read > 0 {
+                    if read > 0 && read < bytes {
                         // That was all, and more will be told.
                         ready.clear_ready_matching(Ready::READABLE);
-                        if read < self.read_bytes / 4 {
-                            self.read_bytes = (self.read_bytes / 2).max(*READ_BYTES.start());
-                        }
                     }
+                    self.note_read(read);
                     buffer.advance(read);
                     return Poll::Ready(Ok(()));
                 }
@@ -183,6 +201,25 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         (ClientSocket::new(ours).unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_just_does_not_fit_makes_more_room_for_the_next() {
+        let (mut socket, _theirs) = pair();
+        let least = *READ_BYTES.start();
+        for _ in 0..3 {
+            socket.note_read(socket.read_bytes.min(least + 15));
+            socket.note_read(15);
+        }
+        assert_eq!(socket.read_bytes, 2 * least);
+        for _ in 0..SMALL_READS {
+            socket.note_read(100);
+        }
+        assert_eq!(socket.read_bytes, least);
+        for _ in 0..100 {
+            socket.note_read(socket.read_bytes);
+        }
+        assert_eq!(socket.read_bytes, MAX_FRAME_BYTES);
     }
 
     #[tokio::test]
