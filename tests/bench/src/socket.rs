@@ -17,8 +17,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use hasher_kernel::{Backend, digest_batch};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::dialect::{Dialect, Message};
 use self::load::{Connection, Crowd, Shown, TURN};
@@ -33,11 +34,14 @@ const TONIC: &str = "tonic";
 const IN_PROCESS: &str = "no socket";
 const RING: &str = "hasherd, shared memory";
 
-/// Clients at once: as many as hasherd lets in.
+/// Clients at once: as many as hasherd lets in unless told otherwise.
 const CLIENTS: usize = 64;
+/// And nearly as many as it can be told.
+const MANY_CLIENTS: usize = 1000;
 
-/// What lets one user have all places.
-const CONFIGURATION: &str = "[limits]\nsessions = 64\nsessions_per_user = 64\n";
+/// Open files of a server that has two for each of [`MANY_CLIENTS`], and of this program,
+/// which has that of two servers.
+const FILES: u64 = 4096;
 
 /// Messages of 80 bytes that fill a frame of hasherd.
 const FRAME_MESSAGES: usize = 683;
@@ -64,10 +68,14 @@ pub fn measure(daemon: &Path, turns: usize) -> anyhow::Result<Report> {
         command.args(["--serve", name]).arg(&socket);
         Server::start(command, socket)
     };
-    let hasherd = hasherd(daemon, folder.path())?;
+    allow_files()?;
+    let usual = hasherd(daemon, folder.path(), "hasherd", CLIENTS)?;
+    // Each of its sessions has fewer credits, so it is used for the crowd only.
+    let large = hasherd(daemon, folder.path(), "hasherd-large", MANY_CLIENTS)?;
     let (blocking, tonic) = (peer(BLOCKING, "blocking")?, peer(TONIC, "tonic")?);
     let peers = Peers {
-        hasherd: hasherd.socket(),
+        hasherd: usual.socket(),
+        large: large.socket(),
         blocking: blocking.socket(),
         tonic: tonic.socket(),
     };
@@ -75,7 +83,8 @@ pub fn measure(daemon: &Path, turns: usize) -> anyhow::Result<Report> {
     let mut report = Report::with_columns(&["thousand jobs/s", "p50 µs", "p99 µs"]);
     peers.single_jobs(1, turns, &mut report)?;
     peers.single_jobs(64, turns, &mut report)?;
-    peers.crowd(turns, &mut report)?;
+    peers.crowd(CLIENTS, peers.hasherd, turns, &mut report)?;
+    peers.crowd(MANY_CLIENTS, peers.large, turns, &mut report)?;
     peers.batches(512, 8, Bound::Ratio(0.40), turns, &mut report)?;
     peers.batches(
         3 * FRAME_MESSAGES,
@@ -89,10 +98,23 @@ pub fn measure(daemon: &Path, turns: usize) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn hasherd(program: &Path, folder: &Path) -> anyhow::Result<Server> {
-    let socket = folder.join("hasherd");
-    let configuration = folder.join("hasherd.toml");
-    std::fs::write(&configuration, CONFIGURATION)?;
+/// Lets this process and the servers that it starts have enough open files.
+fn allow_files() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|files| files < FILES) {
+        let current = Some(FILES);
+        setrlimit(Resource::Nofile, Rlimit { current, ..limit })
+            .with_context(|| format!("cannot have {FILES} open files"))?;
+    }
+    Ok(())
+}
+
+/// A hasherd that lets one user have so many sessions.
+fn hasherd(program: &Path, folder: &Path, name: &str, sessions: usize) -> anyhow::Result<Server> {
+    let socket = folder.join(name);
+    let configuration = folder.join(format!("{name}.toml"));
+    let limits = format!("[limits]\nsessions = {sessions}\nsessions_per_user = {sessions}\n");
+    std::fs::write(&configuration, limits)?;
     let mut command = Command::new(program);
     command
         .args(["--device=cpu", "--bus=none", "--log=warn"])
@@ -115,6 +137,8 @@ fn messages(count: usize) -> Vec<Message> {
 /// Where the candidates serve.
 struct Peers<'a> {
     hasherd: &'a Path,
+    /// A hasherd that lets more clients in.
+    large: &'a Path,
     blocking: &'a Path,
     tonic: &'a Path,
 }
@@ -193,11 +217,17 @@ impl Peers<'_> {
         Ok(())
     }
 
-    /// As many clients as hasherd lets in, each with one job unanswered.
-    fn crowd(&self, turns: usize, report: &mut Report) -> anyhow::Result<()> {
+    /// So many clients, each with one job unanswered.
+    fn crowd(
+        &self,
+        clients: usize,
+        hasherd: &Path,
+        turns: usize,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let one = messages(1)[0];
-        let mut blocking = Crowd::open(Dialect::Plain, self.blocking, CLIENTS)?;
-        let mut hasherd = Crowd::open(Dialect::Hasher, self.hasherd, CLIENTS)?;
+        let mut blocking = Crowd::open(Dialect::Plain, self.blocking, clients)?;
+        let mut hasherd = Crowd::open(Dialect::Hasher, hasherd, clients)?;
         let lanes = take_turns(
             vec![
                 Candidate::new(BLOCKING, || blocking.ask(one)),
@@ -207,7 +237,7 @@ impl Peers<'_> {
         )?;
         let mut table = Table {
             report,
-            task: &format!("{CLIENTS} clients, 1 in flight each"),
+            task: &format!("{clients} clients, 1 in flight each"),
             lanes: &lanes,
         };
         table.speed(BLOCKING, BLOCKING, None);
