@@ -153,9 +153,6 @@ fn nineteen_of_twenty_test_images_are_accepted_and_hardly_one_wrongly() {
         accepted * 20 >= all * 19,
         "{accepted} of {all} are accepted"
     );
-    // Measured: four errors of three initialisations (docs/rules.md).
-    assert!(
-        errors <= 2 * RNG_SEEDS.len(),
-        "{errors} errors are accepted"
-    );
+    // The aim: one error on average (docs/rules.md).
+    assert!(errors <= RNG_SEEDS.len(), "{errors} errors are accepted");
 }
