@@ -155,6 +155,7 @@ impl ExampleArgs {
     }
 }
 
+/// What is wrong with the data, and what helps.
 pub fn wrong(error: &DataError) -> CliError {
     let failure = CliError::failed(format!("cannot use {error}"));
     let general = "see `hasher train --help` for what the data of a task looks like";

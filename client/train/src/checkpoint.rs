@@ -26,7 +26,7 @@ use crate::config::{Activation, ConfigError, DitherSource, Surrogate, TrainConfi
 use crate::kinds::{Kinds, ROLE_NAMES};
 use crate::optimiser::Adam;
 
-/// Largest checkpoint that is read: 4 million latents, hundreds of times the
+/// Largest checkpoint that is read: 16 million latents, hundreds of times the
 /// largest model described so far.
 pub const CHECKPOINT_BYTES_MAX: usize = 256 << 20;
 

@@ -153,13 +153,8 @@ impl<'a> Trainer<'a> {
         if trainer.manifest != *model.manifest() {
             return Err(TrainError::OtherManifest);
         }
-        trainer
-            .latents
-            .take(model.seeds())
-            .map_err(|error| TrainError::Diverged {
-                step: 0,
-                reason: error.to_string(),
-            })?;
+        let taken = trainer.latents.take(model.seeds());
+        taken.map_err(|error| trainer.diverged(&error))?;
         trainer.average.copy_from_slice(trainer.latents.values());
         trainer.update_seeds()?;
         Ok(trainer)
@@ -400,12 +395,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn update_seeds(&mut self) -> Result<(), TrainError> {
-        self.latents
-            .update(&mut self.seeds, &mut self.network.dense)
-            .map_err(|error| TrainError::Diverged {
-                step: self.step,
-                reason: error.to_string(),
-            })
+        let updated = (self.latents).update(&mut self.seeds, &mut self.network.dense);
+        updated.map_err(|error| self.diverged(&error))
     }
 }
 

@@ -18,6 +18,7 @@ use super::Context;
 use crate::chart::{Chart, Series};
 use crate::error::{CliError, Exit};
 use crate::evaluation::mean_and_deviation;
+use crate::examples::wrong;
 use crate::files::{self, Existing};
 use crate::interrupt::Interrupt;
 use crate::training::failed;
@@ -235,7 +236,7 @@ fn measure(
     let shifted;
     let data = if entry.shifts {
         let more = with_shifts(&loaded.data, &loaded.recipe);
-        shifted = more.map_err(|error| CliError::failed(error.to_string()))?;
+        shifted = more.map_err(|error| wrong(&error))?;
         &shifted
     } else {
         &loaded.data
