@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hasher_wire::{DigestAlgorithm, StatusReport, Topics};
+use bytes::BytesMut;
+use hasher_wire::{DigestAlgorithm, Messages, StatusReport, Topics};
 use hasher_work::{Digest, SearchJob, WorkError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -220,8 +220,7 @@ impl Client {
         algorithm: DigestAlgorithm,
         messages: &[M],
     ) -> Result<DigestAnswer, ClientError> {
-        let copy = |message: &M| Bytes::copy_from_slice(message.as_ref());
-        let messages = messages.iter().map(copy).collect();
+        let messages = Messages::new(messages)?;
         self.ask(|reply| Work::Digest {
             algorithm,
             messages,

@@ -21,10 +21,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hasher_wire::{
-    Codec, DigestAlgorithm, EventBody, Frame, Priority, RequestId, Status, StatusReport, Subscribe,
-    Topics,
+    Codec, DigestAlgorithm, EventBody, Frame, Messages, Priority, RequestId, Status, StatusReport,
+    Subscribe, Topics,
 };
 use hasher_work::SearchJob;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -68,7 +68,7 @@ pub(crate) enum Work {
     },
     Digest {
         algorithm: DigestAlgorithm,
-        messages: Vec<Bytes>,
+        messages: Messages,
         reply: Reply<DigestAnswer>,
     },
     Stream {

@@ -10,7 +10,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use hasher_wire::{Codec, Frame, MAX_FRAME_BYTES, WireError};
+use hasher_wire::{Codec, ComputedBy, Frame, MAX_FRAME_BYTES, RequestId, WireError};
+use hasher_work::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::error;
 
@@ -65,11 +66,12 @@ impl<S: Carrier> Link<S> {
 
     /// Puts a frame behind the unsent bytes.
     pub(crate) fn push(&mut self, frame: &Frame) {
-        if let Err(error) = Codec.encode(frame, &mut self.outgoing) {
-            // Every bound of what the daemon sends is below the protocol's.
-            error!(%error, "cannot encode an answer");
-            debug_assert!(false, "{error}");
-        }
+        note_bound(Codec.encode(frame, &mut self.outgoing));
+    }
+
+    /// Puts the digests of one request behind the unsent bytes.
+    pub(crate) fn push_digests(&mut self, request: RequestId, by: &ComputedBy, digests: &[Digest]) {
+        note_bound(Codec.encode_digests(request, by, digests, &mut self.outgoing));
     }
 
     /// Puts a frame behind the unsent bytes; the descriptor leaves no later than it.
@@ -151,5 +153,13 @@ impl<S: Carrier> Link<S> {
             poll_fn(|cx| self.poll_write(cx)).await?;
         }
         self.stream.flush().await
+    }
+}
+
+/// Every bound of what the daemon sends is below the protocol's.
+fn note_bound(encoded: Result<(), WireError>) {
+    if let Err(error) = encoded {
+        error!(%error, "cannot encode an answer");
+        debug_assert!(false, "{error}");
     }
 }

@@ -64,7 +64,7 @@ fn answers(frame: &Frame, data: &mut Vec<u8>) -> Vec<Frame> {
         Frame::DigestBatch(batch) => vec![Frame::Digests(Digests {
             request: batch.request,
             computed_by: cpu(),
-            digests: batch.messages.iter().map(|m| digest(m)).collect(),
+            digests: batch.messages.iter().map(digest).collect(),
         })],
         Frame::DigestChunk(chunk) => {
             data.extend_from_slice(&chunk.data);

@@ -31,7 +31,7 @@ async fn serve(mut peer: Peer) -> Vec<&'static str> {
         match peer.frame_or_end().await {
             Some(Frame::DigestBatch(batch)) => {
                 kinds.push("batch");
-                let one = |message: &bytes::Bytes| compute(batch.algorithm, message);
+                let one = |message: &[u8]| compute(batch.algorithm, message);
                 let digests = batch.messages.iter().map(one).collect();
                 let answer = Digests {
                     request: batch.request,

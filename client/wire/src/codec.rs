@@ -1,8 +1,9 @@
 use bytes::{Buf, BufMut, BytesMut};
+use hasher_work::Digest;
 
 use crate::decode::decode_body;
-use crate::encode::encode_body;
-use crate::{Frame, MAX_FRAME_BYTES, WireError};
+use crate::encode::{encode_body, encode_digests};
+use crate::{ComputedBy, Frame, MAX_FRAME_BYTES, RequestId, WireError};
 
 /// Bytes of the length field.
 const LENGTH_BYTES: usize = 4;
@@ -56,30 +57,56 @@ impl Codec {
     /// [`WireError::TooMany`] and [`WireError::FrameTooLong`] when a value exceeds
     /// its bound.
     pub fn encode(&mut self, frame: &Frame, bytes: &mut BytesMut) -> Result<(), WireError> {
-        let start = bytes.len();
-        bytes.put_bytes(0, LENGTH_BYTES + TYPE_BYTES);
-        let written = encode_body(frame, bytes).and_then(|kind| {
-            let whole = bytes.len() - start;
-            if whole > MAX_FRAME_BYTES {
-                return Err(WireError::FrameTooLong {
-                    length: whole as u64,
-                    max: MAX_FRAME_BYTES,
-                });
-            }
-            Ok((kind, whole))
-        });
-        match written {
-            Ok((kind, whole)) => {
-                let length = (whole - LENGTH_BYTES) as u32;
-                bytes[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-                bytes[start + LENGTH_BYTES..start + LENGTH_BYTES + TYPE_BYTES]
-                    .copy_from_slice(&kind.to_le_bytes());
-                Ok(())
-            }
-            Err(error) => {
-                bytes.truncate(start);
-                Err(error)
-            }
+        append(bytes, |bytes| encode_body(frame, bytes))
+    }
+
+    /// Appends a [`Digests`](Frame::Digests) frame to `bytes`, of parts that lie apart; after
+    /// an error `bytes` is as it was.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_digests(
+        &mut self,
+        request: RequestId,
+        computed_by: &ComputedBy,
+        digests: &[Digest],
+        bytes: &mut BytesMut,
+    ) -> Result<(), WireError> {
+        append(bytes, |bytes| {
+            encode_digests(request, computed_by, digests, bytes)
+        })
+    }
+}
+
+/// Puts a frame behind `bytes`: length and type around what `encode_fields` appends, which
+/// returns the type.
+fn append(
+    bytes: &mut BytesMut,
+    encode_fields: impl FnOnce(&mut BytesMut) -> Result<u16, WireError>,
+) -> Result<(), WireError> {
+    let start = bytes.len();
+    bytes.put_bytes(0, LENGTH_BYTES + TYPE_BYTES);
+    let written = encode_fields(bytes).and_then(|kind| {
+        let whole = bytes.len() - start;
+        if whole > MAX_FRAME_BYTES {
+            return Err(WireError::FrameTooLong {
+                length: whole as u64,
+                max: MAX_FRAME_BYTES,
+            });
+        }
+        Ok((kind, whole))
+    });
+    match written {
+        Ok((kind, whole)) => {
+            let length = (whole - LENGTH_BYTES) as u32;
+            bytes[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+            bytes[start + LENGTH_BYTES..start + LENGTH_BYTES + TYPE_BYTES]
+                .copy_from_slice(&kind.to_le_bytes());
+            Ok(())
+        }
+        Err(error) => {
+            bytes.truncate(start);
+            Err(error)
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::field::Reader;
 use crate::{
     Cancel, ComputedBy, DeviceKind, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
     DigestEnd, DigestStreamed, Digests, Document, Event, Failed, Features, Frame, Goodbye, Hello,
-    JobRequest, Limits, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS,
-    MAX_JSON_BYTES, MAX_MESSAGES, Priority, Query, Refused, RequestId, RingOpened, Search,
-    SearchDone, Status, StatusReply, Subscribe, Text, Topics, Version, Welcome, WireError,
+    JobRequest, Limits, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_HITS, MAX_JOBS, MAX_JSON_BYTES,
+    MAX_MESSAGES, Messages, Priority, Query, Refused, RequestId, RingOpened, Search, SearchDone,
+    Status, StatusReply, Subscribe, Text, Topics, Version, Welcome, WireError,
 };
 
 /// Bytes of a job record in 1.0, before the rolls were added.
@@ -238,14 +238,10 @@ fn digest_batch(mut reader: Reader) -> Result<DigestBatch, WireError> {
     if count == 0 {
         return Err(reader.bad("messages", 0u8));
     }
-    let mut messages = Vec::with_capacity(count);
-    for _ in 0..count {
-        messages.push(reader.bytes("message", MAX_FRAME_BYTES)?);
-    }
     Ok(DigestBatch {
         request,
         algorithm,
-        messages,
+        messages: Messages::decode(reader.rest(), count)?,
     })
 }
 

@@ -1,12 +1,12 @@
 //! Values to bytes. The layouts stand in `docs/socket-protocol.md`.
 
 use bytes::{BufMut, BytesMut};
-use hasher_work::{SearchEnd, SearchMode};
+use hasher_work::{Digest, SearchEnd, SearchMode};
 
 use crate::field::{check_count, put_bytes, put_text};
 use crate::{
-    ComputedBy, DeviceKind, Frame, JobRequest, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES,
-    MAX_HITS, MAX_JOBS, MAX_JSON_BYTES, MAX_MESSAGES, Priority, SearchDone, Version, WireError,
+    ComputedBy, DeviceKind, Frame, JobRequest, MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_HITS,
+    MAX_JOBS, MAX_JSON_BYTES, MAX_MESSAGES, Priority, RequestId, SearchDone, Version, WireError,
 };
 
 /// First bytes of a Hello.
@@ -90,29 +90,14 @@ pub(crate) fn encode_body(frame: &Frame, out: &mut BytesMut) -> Result<u16, Wire
             kind::SEARCH_DONE
         }
         Frame::DigestBatch(batch) => {
-            check_count(
-                "DigestBatch",
-                "messages",
-                batch.messages.len(),
-                MAX_MESSAGES,
-            )?;
             out.put_u32_le(batch.request.0);
             out.put_u8(batch.algorithm.code());
             out.put_u16_le(batch.messages.len() as u16);
-            for message in &batch.messages {
-                put_bytes(out, "DigestBatch", "message", message, MAX_FRAME_BYTES - 1)?;
-            }
+            batch.messages.encode(out);
             kind::DIGEST_BATCH
         }
         Frame::Digests(digests) => {
-            check_count("Digests", "digests", digests.digests.len(), MAX_MESSAGES)?;
-            out.put_u32_le(digests.request.0);
-            put_computed_by(out, &digests.computed_by);
-            out.put_u16_le(digests.digests.len() as u16);
-            for digest in &digests.digests {
-                out.put_slice(&digest.0);
-            }
-            kind::DIGESTS
+            encode_digests(digests.request, &digests.computed_by, &digests.digests, out)?
         }
         Frame::DigestBegin(begin) => {
             out.put_u32_le(begin.request.0);
@@ -278,6 +263,24 @@ fn end_code(end: SearchEnd) -> Result<u8, WireError> {
             });
         }
     })
+}
+
+/// The fields of a Digests frame, whose parts need not be one value.
+pub(crate) fn encode_digests(
+    request: RequestId,
+    computed_by: &ComputedBy,
+    digests: &[Digest],
+    out: &mut BytesMut,
+) -> Result<u16, WireError> {
+    check_count("Digests", "digests", digests.len(), MAX_MESSAGES)?;
+    out.put_u32_le(request.0);
+    put_computed_by(out, computed_by);
+    out.put_u16_le(digests.len() as u16);
+    out.reserve(size_of_val(digests));
+    for digest in digests {
+        out.put_slice(&digest.0);
+    }
+    Ok(kind::DIGESTS)
 }
 
 fn put_computed_by(out: &mut BytesMut, computed_by: &ComputedBy) {

@@ -87,6 +87,11 @@ impl Reader {
         Ok(self.bytes.split_to(length))
     }
 
+    /// All that is left.
+    pub(crate) fn rest(self) -> Bytes {
+        self.bytes
+    }
+
     pub(crate) fn array<const N: usize>(
         &mut self,
         field: &'static str,

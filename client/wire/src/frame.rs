@@ -5,7 +5,8 @@ use bytes::Bytes;
 use hasher_work::{Digest, SearchJob, SearchResult};
 
 use crate::{
-    EventBody, MAX_NAME_BYTES, MAX_TEXT_BYTES, Status, StatusReport, Text, Version, WireError,
+    EventBody, MAX_NAME_BYTES, MAX_TEXT_BYTES, Messages, Status, StatusReport, Text, Version,
+    WireError,
 };
 
 /// One message of the protocol. Exhaustive on purpose: whoever handles frames must
@@ -262,7 +263,7 @@ pub struct DigestBatch {
     /// Which digest.
     pub algorithm: DigestAlgorithm,
     /// The messages.
-    pub messages: Vec<Bytes>,
+    pub messages: Messages,
 }
 
 /// The answer to a [`DigestBatch`], one digest a message in the same order.

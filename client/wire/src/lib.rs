@@ -35,6 +35,7 @@ mod error;
 mod field;
 mod frame;
 mod limit;
+mod messages;
 mod report;
 mod socket_path;
 mod status;
@@ -53,6 +54,7 @@ pub use limit::{
     MAX_CHUNK_BYTES, MAX_COMPUTED_BY, MAX_FRAME_BYTES, MAX_HITS, MAX_JOBS, MAX_JSON_BYTES,
     MAX_MESSAGES, MAX_NAME_BYTES, MAX_TEXT_BYTES,
 };
+pub use messages::Messages;
 pub use report::{
     CaptureReport, ConfigurationReport, DaemonReport, DeviceCountersReport, DeviceReport,
     DeviceState, EventBody, HashRateReport, ProtocolReport, SessionReport, SettingReport,

@@ -87,11 +87,7 @@ fn client_frames(minor: u8) -> Vec<Frame> {
         Frame::DigestBatch(DigestBatch {
             request: RequestId(8),
             algorithm: DigestAlgorithm::Sha256d,
-            messages: vec![
-                Bytes::from_static(b"abc"),
-                Bytes::new(),
-                Bytes::copy_from_slice(&header().0),
-            ],
+            messages: Messages::new([b"abc".as_slice(), b"", &header().0]).unwrap(),
         }),
     ];
     if minor >= 1 {

@@ -185,7 +185,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             Frame::DigestBatch(DigestBatch {
                 request,
                 algorithm,
-                messages,
+                messages: Messages::new(messages).unwrap(),
             })
         }),
         (request(), computed_by(), vec(digest(), 0..=MAX_MESSAGES)).prop_map(
@@ -282,16 +282,11 @@ fn what_exceeds_a_bound_is_not_written_and_leaves_nothing_behind() {
             request,
             data: Bytes::from(vec![0; MAX_CHUNK_BYTES + 1]),
         }),
-        Frame::DigestBatch(DigestBatch {
-            request,
-            algorithm: DigestAlgorithm::Sha256,
-            messages: vec![Bytes::new(); MAX_MESSAGES + 1],
-        }),
         // Each message is allowed, together they do not fit.
         Frame::DigestBatch(DigestBatch {
             request,
             algorithm: DigestAlgorithm::Sha256,
-            messages: vec![Bytes::from(vec![0; 40_000]); 2],
+            messages: Messages::new([[0; 40_000]; 2]).unwrap(),
         }),
         Frame::Event(Event {
             json: " ".repeat(MAX_JSON_BYTES + 1),

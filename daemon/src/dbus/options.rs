@@ -3,7 +3,6 @@
 //! Owns the names of the options, their defaults and bounds. What the socket protocol
 //! checks is left to it.
 
-use bytes::Bytes;
 use hasher_wire::{
     DigestAlgorithm, DigestBatch, Frame, JobRequest, Priority, RequestId, Search, Status,
 };
@@ -60,22 +59,22 @@ pub(super) struct DeviceSettings {
 /// the caller sent.
 #[derive(Debug, Type)]
 #[zbus(signature = "aay")]
-pub(super) struct Messages(Vec<Bytes>);
+pub(super) struct Messages(hasher_wire::Messages);
 
 impl<'de> Deserialize<'de> for Messages {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bounded;
 
         impl<'de> Visitor<'de> for Bounded {
-            type Value = Vec<Bytes>;
+            type Value = hasher_wire::Messages;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("messages, as arrays of bytes")
             }
 
-            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Vec<Bytes>, S::Error> {
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
                 let (mut messages, mut bytes) = (Vec::new(), 0);
-                while let Some(message) = seq.next_element::<&[u8]>()? {
+                while let Some(message) = seq.next_element::<&'de [u8]>()? {
                     bytes += message.len();
                     if messages.len() == hasher_wire::MAX_MESSAGES || bytes > MESSAGES_BYTES_MAX {
                         return Err(S::Error::custom(format_args!(
@@ -84,9 +83,9 @@ impl<'de> Deserialize<'de> for Messages {
                             hasher_wire::MAX_MESSAGES
                         )));
                     }
-                    messages.push(Bytes::copy_from_slice(message));
+                    messages.push(message);
                 }
-                Ok(messages)
+                hasher_wire::Messages::new(messages).map_err(S::Error::custom)
             }
         }
 

@@ -258,7 +258,7 @@ fn digests_are_asked_for_with_either_algorithm() {
             panic!("no batch");
         };
         assert_eq!(batch.algorithm, expected);
-        assert_eq!(batch.messages, [&b"abc"[..], b""]);
+        assert!(batch.messages.iter().eq([&b"abc"[..], b""]));
     }
     let error = digest(&[vec![1]], Some("md5")).unwrap_err();
     assert_eq!(error, "no algorithm \"md5\"; there are sha256 and sha256d");

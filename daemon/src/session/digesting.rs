@@ -1,7 +1,7 @@
 //! The digest requests of a session.
 
 use bytes::Bytes;
-use hasher_wire::{DigestBatch, DigestBegin, DigestStreamed, Digests, Frame, RequestId, Version};
+use hasher_wire::{DigestBatch, DigestBegin, DigestStreamed, Frame, RequestId, Version};
 use tokio::task::JoinHandle;
 use tracing::error;
 
@@ -100,20 +100,19 @@ impl<S: Carrier> Session<S> {
 
     /// Answers the digest batches of this turn.
     pub(super) fn answer_gathered(&mut self) {
+        if self.gather.is_empty() {
+            return;
+        }
         let (mut messages, mut bytes) = (0, 0);
-        for gathered in self.gather.compute() {
-            messages += gathered.digests.len();
-            bytes += gathered.bytes;
-            self.credits.give_back();
-            self.link.push(&Frame::Digests(Digests {
-                request: gathered.request,
-                computed_by: digest::computed_by(),
-                digests: gathered.digests,
-            }));
-        }
-        if messages > 0 {
-            self.hub.count_digests(self.id, messages, bytes);
-        }
+        let computed_by = digest::computed_by();
+        let (credits, link) = (&mut self.credits, &mut self.link);
+        self.gather.compute(|batch, digests| {
+            messages += digests.len();
+            bytes += batch.messages.bytes() as u64;
+            credits.give_back();
+            link.push_digests(batch.request, &computed_by, digests);
+        });
+        self.hub.count_digests(self.id, messages, bytes);
     }
 }
 

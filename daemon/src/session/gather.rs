@@ -6,7 +6,6 @@
 //! thread that did it would cost each request more than its digest, and so would waiting a
 //! turn for those of other sessions (measured, `docs/performance.md`).
 
-use bytes::Bytes;
 use hasher_wire::{DigestAlgorithm, DigestBatch, RequestId};
 use hasher_work::Digest;
 
@@ -20,15 +19,6 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// too: about what its handle and its digest occupy.
 const MESSAGE_BYTES: usize = 64;
 
-/// The digests of one request, in the order of its messages.
-#[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) request: RequestId,
-    pub(super) digests: Vec<Digest>,
-    /// Bytes that were digested.
-    pub(super) bytes: u64,
-}
-
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Gather {
@@ -39,14 +29,19 @@ pub(super) struct Gather {
 impl Gather {
     /// Adds a request.
     pub(super) fn add(&mut self, request: DigestBatch) {
-        let messages = request.messages.iter();
-        self.bytes += messages.map(|m| m.len() + MESSAGE_BYTES).sum::<usize>();
+        let messages = &request.messages;
+        self.bytes += messages.bytes() + messages.len() * MESSAGE_BYTES;
         self.requests.push(request);
     }
 
     /// Whether it holds this request.
     pub(super) fn holds(&self, request: RequestId) -> bool {
         self.requests.iter().any(|held| held.request == request)
+    }
+
+    /// Whether it holds none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.requests.is_empty()
     }
 
     /// More than its answers will have.
@@ -59,28 +54,31 @@ impl Gather {
         self.bytes >= BATCH_BYTES
     }
 
-    /// Answers all requests, and is empty then.
-    pub(super) fn compute(&mut self) -> Vec<Gathered> {
-        let mut gathered = Vec::with_capacity(self.requests.len());
+    /// Hands out the digests of each request, in the order of its messages, and is empty
+    /// then.
+    pub(super) fn compute(&mut self, mut answer: impl FnMut(&DigestBatch, &[Digest])) {
         for algorithm in [DigestAlgorithm::Sha256, DigestAlgorithm::Sha256d] {
             let requests = self.requests.iter();
             let requests = requests.filter(|request| request.algorithm == algorithm);
-            let messages: Vec<&Bytes> = requests.clone().flat_map(|r| &r.messages).collect();
-            let mut digests = digest::digests(algorithm, &messages).into_iter();
-            gathered.extend(requests.map(|request| Gathered {
-                request: request.request,
-                digests: digests.by_ref().take(request.messages.len()).collect(),
-                bytes: request.messages.iter().map(|m| m.len() as u64).sum(),
-            }));
+            let count = requests.clone().map(|request| request.messages.len()).sum();
+            let mut messages = Vec::with_capacity(count);
+            messages.extend(requests.clone().flat_map(|request| request.messages.iter()));
+            let digests = digest::digests(algorithm, &messages);
+            let mut rest = &*digests;
+            for request in requests {
+                let (own, later) = rest.split_at(request.messages.len());
+                rest = later;
+                answer(request, own);
+            }
         }
         self.requests.clear();
         self.bytes = 0;
-        gathered
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hasher_wire::Messages;
     use hasher_work::{digest, double_digest};
 
     use super::*;
@@ -93,7 +91,7 @@ mod tests {
         DigestBatch {
             request: RequestId(request),
             algorithm,
-            messages: messages.iter().copied().map(Bytes::from_static).collect(),
+            messages: Messages::new(messages).unwrap(),
         }
     }
 
@@ -104,15 +102,17 @@ mod tests {
         gather.add(request(2, DigestAlgorithm::Sha256d, &[b"c"]));
         gather.add(request(3, DigestAlgorithm::Sha256, &[b""]));
         assert!(gather.holds(RequestId(2)) && !gather.holds(RequestId(4)));
-        let mut gathered = gather.compute();
-        gathered.sort_by_key(|gathered| gathered.request);
-        let requests: Vec<_> = gathered.iter().map(|g| (g.request.0, g.bytes)).collect();
-        assert_eq!(requests, [(1, 3), (2, 1), (3, 0)]);
-        assert_eq!(gathered[0].digests, [digest(b"a"), digest(b"bb")]);
-        assert_eq!(gathered[1].digests, [double_digest(b"c")]);
-        assert_eq!(gathered[2].digests, [digest(b"")]);
+        let mut answers = Vec::new();
+        gather.compute(|batch, digests| answers.push((batch.request.0, digests.to_vec())));
+        answers.sort();
+        let expected = [
+            (1, vec![digest(b"a"), digest(b"bb")]),
+            (2, vec![double_digest(b"c")]),
+            (3, vec![digest(b"")]),
+        ];
+        assert_eq!(answers, expected);
         assert!(!gather.holds(RequestId(2)));
-        assert!(gather.compute().is_empty());
+        gather.compute(|_, _| panic!("it is empty"));
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         assert!(!gather.is_full());
         gather.add(request(2, DigestAlgorithm::Sha256, &[b""]));
         assert!(gather.is_full());
-        gather.compute();
+        gather.compute(|_, _| ());
         assert!(!gather.is_full());
     }
 }

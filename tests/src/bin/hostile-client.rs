@@ -11,11 +11,11 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hasher_tests::endless;
 use hasher_wire::{
-    Codec, DigestAlgorithm, DigestBatch, Frame, Hello, JobRequest, Priority, RequestId, Search,
-    Subscribe, Topics, Version,
+    Codec, DigestAlgorithm, DigestBatch, Frame, Hello, JobRequest, Messages, Priority, RequestId,
+    Search, Subscribe, Topics, Version,
 };
 use hasher_work::{SearchJob, SearchMode, Target};
 
@@ -261,7 +261,7 @@ fn digests(socket: &Path, until: Instant) -> io::Result<u64> {
         let batch = bytes_of(&Frame::DigestBatch(DigestBatch {
             request: RequestId(1),
             algorithm: DigestAlgorithm::Sha256d,
-            messages: vec![Bytes::from_static(&[7; 60]); 900],
+            messages: Messages::new([[7; 60]; 900]).map_err(io::Error::other)?,
         }));
         let mut answers = vec![0; 256 * 1024];
         let mut sent = 0;

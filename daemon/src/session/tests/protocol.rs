@@ -42,7 +42,7 @@ async fn digests_are_right_for_batches_and_streams_and_say_who_computed_them() {
     let mut client = daemon.client("digester").await;
     let messages: Vec<Bytes> = (0..600).map(|i| Bytes::from(vec![i as u8; i])).collect();
     for part in messages.chunks(100) {
-        client.send(&digest_batch(1, part.to_vec())).await;
+        client.send(&digest_batch(1, part)).await;
         let Some(Frame::Digests(digests)) = client.next().await else {
             panic!("a batch is answered")
         };

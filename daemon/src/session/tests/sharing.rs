@@ -41,9 +41,9 @@ async fn three_clients_at_once_are_all_answered() {
     // The flood: more digests than it ever reads answers for.
     let mut flood = daemon.client("flood").await;
     let flooding = tokio::spawn(async move {
-        let message = Bytes::from(vec![7; 2000]);
+        let message = [7; 2000];
         for request in 0.. {
-            let frame = digest_batch(request, vec![message.clone(); 30]);
+            let frame = digest_batch(request, &[&message; 30]);
             let mut bytes = BytesMut::new();
             Codec.encode(&frame, &mut bytes).unwrap();
             if flood.stream.write_all(&bytes).await.is_err() {
@@ -210,9 +210,7 @@ async fn a_device_that_stays_away_fails_its_jobs_and_zero_devices_are_healthy() 
     };
     assert_eq!((failed.index, failed.status), (Some(0), Status::NoDevice));
     assert_eq!(client.status().await.devices[0].state, DeviceState::Absent);
-    client
-        .send(&digest_batch(3, vec![Bytes::from_static(b"abc")]))
-        .await;
+    client.send(&digest_batch(3, &["abc"])).await;
     assert!(matches!(client.next().await, Some(Frame::Digests(_))));
 }
 

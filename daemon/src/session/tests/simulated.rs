@@ -28,8 +28,8 @@ async fn three_clients_share_a_simulated_s3() {
     let mut flood = daemon.client("flood").await;
     let flooding = tokio::spawn(async move {
         for request in 0..200 {
-            let messages = vec![Bytes::from(vec![request as u8; 500]); 50];
-            flood.send(&digest_batch(request, messages)).await;
+            let messages = [[request as u8; 500]; 50];
+            flood.send(&digest_batch(request, &messages)).await;
             assert!(matches!(flood.next().await, Some(Frame::Digests(_))));
         }
     });

@@ -6,7 +6,7 @@ pub(super) use bytes::{Bytes, BytesMut};
 pub(super) use hasher_driver::DeviceSource;
 pub(super) use hasher_wire::{
     CaptureReport, Codec, DeviceState, DigestAlgorithm, DigestBatch, DigestBegin, DigestChunk,
-    DigestEnd, EventBody, JobRequest, Priority, Status, StatusReport, Subscribe, Topics,
+    DigestEnd, EventBody, JobRequest, Messages, Priority, Status, StatusReport, Subscribe, Topics,
     TransferData,
 };
 pub(super) use hasher_work::{
@@ -176,11 +176,11 @@ pub(super) fn fruitless(number: u32) -> JobRequest {
     request
 }
 
-pub(super) fn digest_batch(request: u32, messages: Vec<Bytes>) -> Frame {
+pub(super) fn digest_batch(request: u32, messages: &[impl AsRef<[u8]>]) -> Frame {
     Frame::DigestBatch(DigestBatch {
         request: RequestId(request),
         algorithm: DigestAlgorithm::Sha256d,
-        messages,
+        messages: Messages::new(messages).unwrap(),
     })
 }
 
