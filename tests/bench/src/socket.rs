@@ -34,6 +34,10 @@ const TONIC: &str = "tonic";
 const IN_PROCESS: &str = "no socket";
 const RING: &str = "hasherd, shared memory";
 
+/// What is shown of a candidate besides its ratio: how fast it answered, how soon, and what
+/// a job took of its server's processor time.
+const COLUMNS: [&str; 4] = ["thousand jobs/s", "p50 µs", "p99 µs", "server µs/job"];
+
 /// Clients at once: as many as hasherd lets in unless told otherwise.
 const CLIENTS: usize = 64;
 /// And nearly as many as it can be told.
@@ -74,13 +78,13 @@ pub fn measure(daemon: &Path, turns: usize) -> anyhow::Result<Report> {
     let large = hasherd(daemon, folder.path(), "hasherd-large", MANY_CLIENTS)?;
     let (blocking, tonic) = (peer(BLOCKING, "blocking")?, peer(TONIC, "tonic")?);
     let peers = Peers {
-        hasherd: usual.socket(),
-        large: large.socket(),
-        blocking: blocking.socket(),
-        tonic: tonic.socket(),
+        hasherd: &usual,
+        large: &large,
+        blocking: &blocking,
+        tonic: &tonic,
     };
     peers.check()?;
-    let mut report = Report::with_columns(&["thousand jobs/s", "p50 µs", "p99 µs"]);
+    let mut report = Report::with_columns(&COLUMNS);
     peers.single_jobs(1, turns, &mut report)?;
     peers.single_jobs(64, turns, &mut report)?;
     peers.crowd(CLIENTS, peers.hasherd, turns, &mut report)?;
@@ -136,11 +140,11 @@ fn messages(count: usize) -> Vec<Message> {
 
 /// Where the candidates serve.
 struct Peers<'a> {
-    hasherd: &'a Path,
+    hasherd: &'a Server,
     /// A hasherd that lets more clients in.
-    large: &'a Path,
-    blocking: &'a Path,
-    tonic: &'a Path,
+    large: &'a Server,
+    blocking: &'a Server,
+    tonic: &'a Server,
 }
 
 impl Peers<'_> {
@@ -150,25 +154,25 @@ impl Peers<'_> {
         let expected: Vec<_> = messages.iter().map(|m| hasher_work::digest(m)).collect();
         let hasherd = self.of_hasherd()?.digests(&messages)?;
         ensure!(hasherd == expected, "hasherd's digests are wrong");
-        let ring = Ring::open(self.hasherd)?.digests(&messages)?;
+        let ring = Ring::open(self.hasherd.socket())?.digests(&messages)?;
         ensure!(ring == expected, "the digests in shared memory are wrong");
         let blocking = self.of_blocking()?.digests(&messages)?;
         ensure!(
             blocking == expected,
             "the blocking loop's digests are wrong"
         );
-        let tonic = grpc::Client::open(self.tonic)?.digests(&messages)?;
+        let tonic = grpc::Client::open(self.tonic.socket())?.digests(&messages)?;
         ensure!(tonic == expected, "tonic's digests are wrong");
         ensure!(digest_batch(&messages) == expected, "the kernel is wrong");
         Ok(())
     }
 
     fn of_hasherd(&self) -> anyhow::Result<Connection> {
-        Connection::open(Dialect::Hasher, self.hasherd)
+        Connection::open(Dialect::Hasher, self.hasherd.socket())
     }
 
     fn of_blocking(&self) -> anyhow::Result<Connection> {
-        Connection::open(Dialect::Plain, self.blocking)
+        Connection::open(Dialect::Plain, self.blocking.socket())
     }
 
     /// One client, one job in a request.
@@ -180,12 +184,18 @@ impl Peers<'_> {
     ) -> anyhow::Result<()> {
         let one = messages(1);
         let (mut blocking, mut hasherd) = (self.of_blocking()?, self.of_hasherd()?);
-        let mut tonic = grpc::Client::open(self.tonic)?;
+        let mut tonic = grpc::Client::open(self.tonic.socket())?;
         let lanes = take_turns(
             vec![
-                Candidate::new(BLOCKING, || blocking.pipeline(in_flight, &one)),
-                Candidate::new(TONIC, || tonic.pipeline(in_flight, one[0])),
-                Candidate::new(HASHERD, || hasherd.pipeline(in_flight, &one)),
+                Candidate::new(BLOCKING, || {
+                    self.blocking.watch(|| blocking.pipeline(in_flight, &one))
+                }),
+                Candidate::new(TONIC, || {
+                    self.tonic.watch(|| tonic.pipeline(in_flight, one[0]))
+                }),
+                Candidate::new(HASHERD, || {
+                    self.hasherd.watch(|| hasherd.pipeline(in_flight, &one))
+                }),
             ],
             turns,
         )?;
@@ -221,17 +231,17 @@ impl Peers<'_> {
     fn crowd(
         &self,
         clients: usize,
-        hasherd: &Path,
+        server: &Server,
         turns: usize,
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let one = messages(1)[0];
-        let mut blocking = Crowd::open(Dialect::Plain, self.blocking, clients)?;
-        let mut hasherd = Crowd::open(Dialect::Hasher, hasherd, clients)?;
+        let mut blocking = Crowd::open(Dialect::Plain, self.blocking.socket(), clients)?;
+        let mut hasherd = Crowd::open(Dialect::Hasher, server.socket(), clients)?;
         let lanes = take_turns(
             vec![
-                Candidate::new(BLOCKING, || blocking.ask(one)),
-                Candidate::new(HASHERD, || hasherd.ask(one)),
+                Candidate::new(BLOCKING, || self.blocking.watch(|| blocking.ask(one))),
+                Candidate::new(HASHERD, || server.watch(|| hasherd.ask(one))),
             ],
             turns,
         )?;
@@ -266,8 +276,12 @@ impl Peers<'_> {
         let lanes = take_turns(
             vec![
                 Candidate::new(IN_PROCESS, || Ok(in_process(&messages))),
-                Candidate::new(BLOCKING, || blocking.pipeline(in_flight, frame)),
-                Candidate::new(HASHERD, || hasherd.pipeline(in_flight, frame)),
+                Candidate::new(BLOCKING, || {
+                    self.blocking.watch(|| blocking.pipeline(in_flight, frame))
+                }),
+                Candidate::new(HASHERD, || {
+                    self.hasherd.watch(|| hasherd.pipeline(in_flight, frame))
+                }),
             ],
             turns,
         )?;
@@ -294,11 +308,11 @@ impl Peers<'_> {
     /// Batches of jobs through shared memory, each in a slot of its own.
     fn slots(&self, jobs: usize, turns: usize, report: &mut Report) -> anyhow::Result<()> {
         let messages = messages(jobs);
-        let mut ring = Ring::open(self.hasherd)?;
+        let mut ring = Ring::open(self.hasherd.socket())?;
         let lanes = take_turns(
             vec![
                 Candidate::new(IN_PROCESS, || Ok(in_process(&messages))),
-                Candidate::new(RING, || ring.pipeline(&messages)),
+                Candidate::new(RING, || self.hasherd.watch(|| ring.pipeline(&messages))),
             ],
             turns,
         )?;
@@ -344,6 +358,12 @@ impl Table<'_> {
             format!("{:.1}", Shown::median(shown, |s| s.jobs_per_second / 1e3)),
             format!("{:.0}", Shown::median(shown, |s| s.p50_us)),
             format!("{:.0}", Shown::median(shown, |s| s.p99_us)),
+            if shown.iter().any(|s| s.server_ns.is_none()) {
+                String::new()
+            } else {
+                let server_us = |s: &Shown| s.server_ns.unwrap_or_default() / 1e3;
+                format!("{:.3}", Shown::median(shown, server_us))
+            },
         ]
     }
 
@@ -363,7 +383,7 @@ impl Table<'_> {
     /// One figure of a candidate against one of another or of itself.
     fn compare(&mut self, label: &str, of: Figure<'_>, to: Figure<'_>, bound: Bound) {
         let ratio = self.ratio(of, to);
-        let figures = vec![String::new(); 3];
+        let figures = vec![String::new(); COLUMNS.len()];
         self.report
             .add_row(self.task, label, figures, ratio, Some(bound));
     }

@@ -8,9 +8,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, bail, ensure};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hasher_wire::{
-    Codec, DigestAlgorithm, DigestBatch, Frame, Hello, MAX_FRAME_BYTES, RequestId, Version,
+    Codec, DigestAlgorithm, DigestBatch, Frame, Hello, MAX_FRAME_BYTES, Messages, RequestId,
+    Version,
 };
 use hasher_work::Digest;
 
@@ -56,7 +57,7 @@ impl Dialect {
             Self::Hasher => encode(&Frame::DigestBatch(DigestBatch {
                 request: RequestId(number),
                 algorithm: DigestAlgorithm::Sha256,
-                messages: messages.iter().map(|m| Bytes::copy_from_slice(m)).collect(),
+                messages: Messages::new(messages)?,
             })),
             Self::Plain => Ok(plain_frame(
                 u64::from(number),

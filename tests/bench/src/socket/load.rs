@@ -33,6 +33,11 @@ pub struct Shown {
     pub p50_us: f64,
     /// 99 of 100 requests were.
     pub p99_us: f64,
+    /// Jobs that were answered.
+    pub jobs: usize,
+    /// Processor time that the server took for a job, in nanoseconds, if it is a process of
+    /// its own.
+    pub server_ns: Option<f64>,
 }
 
 impl Shown {
@@ -47,6 +52,8 @@ impl Shown {
             jobs_per_second: (latencies.len() * jobs) as f64 / elapsed.as_secs_f64(),
             p50_us: at(0.5),
             p99_us: at(0.99),
+            jobs: latencies.len() * jobs,
+            server_ns: None,
         }
     }
 

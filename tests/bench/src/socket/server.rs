@@ -1,5 +1,6 @@
 //! The servers under test, each a process of its own on a private socket.
 
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::load::PATIENCE;
+use super::load::{PATIENCE, Shown};
 
 /// A running server. Dropping it kills it; if this program is killed, the server's
 /// standard input ends, and so does the server.
@@ -45,6 +46,26 @@ impl Server {
     /// Where it serves.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// What `turn` shows, and what this server's processor time was meanwhile.
+    pub fn watch(&self, turn: impl FnOnce() -> anyhow::Result<Shown>) -> anyhow::Result<Shown> {
+        let before = self.processor_ns()?;
+        let mut shown = turn()?;
+        let after = self.processor_ns()?;
+        shown.server_ns = Some(after.saturating_sub(before) as f64 / shown.jobs as f64);
+        Ok(shown)
+    }
+
+    /// Processor time of all its threads, in nanoseconds.
+    fn processor_ns(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let running = times.split(' ').next().context("no time")?;
+            sum += running.parse::<u64>()?;
+        }
+        Ok(sum)
     }
 }
 
