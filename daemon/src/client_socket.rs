@@ -5,7 +5,7 @@
 //! first write on that finds none. The listener and D-Bus make it of what they accepted;
 //! the [`link`](crate::link) reads and writes it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
@@ -14,6 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hasher_wire::MAX_FRAME_BYTES;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
@@ -129,21 +131,30 @@ impl AsyncRead for ClientSocket {
             let stream = self.stream()?;
             let mut ready = ready!(stream.poll_read_ready(cx))?;
             let bytes = buffer.remaining().min(self.read_bytes);
-            match stream.get_ref().read(buffer.initialize_unfilled_to(bytes)) {
-                Ok(read) => {
+            // Little is read where many sessions have read before: room of its own would be
+            // in no cache.
+            let mut few = [0; *READ_BYTES.start()];
+            let is_few = bytes <= few.len();
+            let room = match is_few {
+                true => &mut few[..bytes],
+                false => buffer.initialize_unfilled_to(bytes),
+            };
+            match recv(stream.get_ref(), room, RecvFlags::empty()) {
+                Ok((_, read)) => {
                     if read > 0 && read < bytes {
                         // That was all, and more will be told.
                         ready.clear_ready_matching(Ready::READABLE);
                     }
+                    match is_few {
+                        true => buffer.put_slice(&few[..read]),
+                        false => buffer.advance(read),
+                    }
                     self.note_read(read);
-                    buffer.advance(read);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ready.clear_ready_matching(Ready::READABLE);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(Errno::WOULDBLOCK) => ready.clear_ready_matching(Ready::READABLE),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }
@@ -155,7 +166,7 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_written(cx, |mut stream| stream.write(bytes))
+        self.poll_written(cx, |stream| Ok(send(stream, bytes, SendFlags::NOSIGNAL)?))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -185,6 +196,7 @@ impl Carrier for ClientSocket {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::io::{Read, Write};
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -29,6 +29,7 @@ use crate::core::{
     Answer, Credits, DeviceKey, JobError, Limits, SESSIONS_DEFAULT, Scheduler, SessionId, Terms,
 };
 use crate::document::Document;
+use crate::eager::Eager;
 use crate::fault_log::FaultLog;
 use crate::orders::Orders;
 use crate::power::Power;
@@ -62,6 +63,7 @@ pub(crate) struct Hub {
     sessions_changed: Notify,
     /// Wakes the one that waits in [`Hub::counters_changed`].
     counters_changed: Notify,
+    eager: Eager,
     /// Counts those that [`Hub::status_reader`] has handed out.
     status_readers: Arc<()>,
 }
@@ -106,6 +108,7 @@ impl Hub {
             idle: Notify::new(),
             sessions_changed: Notify::new(),
             counters_changed: Notify::new(),
+            eager: Eager::default(),
             status_readers: Arc::default(),
         })
     }
@@ -118,6 +121,11 @@ impl Hub {
         // A panic inside the lock is a bug that the log has; the state is still the
         // best there is, and refusing to go on would answer nobody.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who keeps the thread awake for quick clients.
+    pub(crate) const fn eager(&self) -> &Eager {
+        &self.eager
     }
 
     /// Runs `change` and passes on what it brought about.

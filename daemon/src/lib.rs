@@ -22,6 +22,7 @@ mod device_task;
 mod digest;
 mod document;
 mod door;
+mod eager;
 mod error_text;
 mod fault_log;
 mod hub;

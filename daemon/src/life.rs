@@ -85,6 +85,10 @@ pub async fn run<S: Source, B: Bus>(
     };
     let dbus = tokio::spawn(dbus::serve(dbus, stop_dbus.clone()));
     let accepting = tokio::spawn(listener.run(door, stop_sessions.clone()));
+    let eager = tokio::spawn({
+        let hub = Arc::clone(&hub);
+        async move { hub.eager().run().await }
+    });
 
     tokio::select! {
         () = shutdown => {}
@@ -107,6 +111,7 @@ pub async fn run<S: Source, B: Bus>(
     if timeout(SESSIONS_TIMEOUT, sessions.wait()).await.is_err() {
         warn!(sessions = sessions.len(), "sessions did not end in time");
     }
+    eager.abort();
     stop_devices.cancel();
     devices.close();
     if timeout(DEVICES_TIMEOUT, devices.wait()).await.is_err() {

@@ -7,7 +7,6 @@
 //! touches a device. The listener calls [`serve`].
 
 mod digesting;
-mod eager;
 mod gather;
 mod greeting;
 mod ring;
@@ -29,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use self::digesting::join;
-use self::eager::Eager;
 use self::gather::Gather;
 pub(crate) use self::greeting::turn_away;
 use self::greeting::{FAREWELL_TIMEOUT, greet, say_goodbye};
@@ -117,7 +115,6 @@ struct Session<S> {
     /// The digest batches of this turn.
     gather: Gather,
     subscription: Subscription,
-    eager: Eager,
     /// Whether the client may have shared memory.
     may_share: bool,
     /// The shared memory, once the client asked for it.
@@ -159,7 +156,6 @@ impl<S: Carrier> Session<S> {
             digesting: None,
             gather: Gather::default(),
             subscription,
-            eager: Eager::default(),
             may_share,
             ring: None,
         };
@@ -235,20 +231,9 @@ impl<S: Carrier> Session<S> {
             stalls_at =
                 is_unsent.then(|| stalls_at.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT));
             let reads = has_room && self.digesting.is_none() && !is_ahead;
-            if reads && !is_unsent && !is_ring_awake {
-                self.eager.begin_wait();
-                match self.eager.wait(&mut self.link).await {
-                    Some(Io::Closed) => return End::Client,
-                    Some(_) => {
-                        self.eager.end_wait();
-                        continue;
-                    }
-                    None => {}
-                }
-            }
             tokio::select! {
                 io = self.link.advance(reads), if reads || is_unsent => match io {
-                    Io::Read => self.eager.end_wait(),
+                    Io::Read => self.hub.eager().note_read(),
                     Io::Written => stalls_at = None,
                     Io::Closed => return End::Client,
                 },

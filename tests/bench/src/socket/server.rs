@@ -61,7 +61,11 @@ impl Server {
     fn processor_ns(&self) -> anyhow::Result<u64> {
         let mut sum = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let times = match fs::read_to_string(thread?.path().join("schedstat")) {
+                // It has ended since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                times => times?,
+            };
             let running = times.split(' ').next().context("no time")?;
             sum += running.parse::<u64>()?;
         }
