@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hasher_driver::{
     Clock, DeviceEvent, DeviceInfo, DeviceKind, DeviceStatus, DriverError, HashDevice, PauseReason,
-    WorkEnd, next_event_or_room,
+    Sweep, WorkEnd, next_event_or_room,
 };
 use hasher_wire::{
     ComputedBy, DeviceCountersReport, DeviceReport, DeviceState, HashRateReport, Status, Text,
@@ -161,6 +161,10 @@ impl DeviceTask {
         self.report();
         let error = loop {
             self.pulse.beat();
+            if self.is_about_to_pull() {
+                // After a stall, whoever called meanwhile is heard first.
+                tokio::task::yield_now().await;
+            }
             self.fill();
             let closing = self.closing;
             let is_drained = closing != Closing::Not && self.works() == 0;
@@ -243,6 +247,12 @@ impl DeviceTask {
         self.closing = Closing::Asked { until };
         self.set_state(DeviceState::Stopping, None);
         self.device.begin_shutdown();
+    }
+
+    /// Whether it may take works from the queue that nothing urgent can overtake then.
+    fn is_about_to_pull(&self) -> bool {
+        let is_timed = matches!(self.device.info().sweep, Sweep::Timer(_));
+        is_timed && self.attached.is_some() && self.device.capacity() > 0
     }
 
     /// Gives the device as many works as it takes.

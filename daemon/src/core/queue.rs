@@ -19,11 +19,13 @@ pub(crate) struct SessionId(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct JobId(pub(crate) u64);
 
-/// A session's jobs of one priority.
+/// A session's jobs of one priority. Among lanes of the same pass the higher priority is
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LaneId {
-    pub(crate) session: SessionId,
+    // The highest priority is the least value.
     pub(crate) priority: Priority,
+    pub(crate) session: SessionId,
 }
 
 /// What a job offers to the device that asks.
@@ -294,6 +296,20 @@ mod tests {
         queue.push_back(lane(9, Priority::Background), JobId(9));
         let turn = (0..).find(|_| take(&mut queue, Next::Back) == Some(9));
         assert!(turn.unwrap() <= 5);
+    }
+
+    #[test]
+    fn an_urgent_newcomer_is_served_next_though_others_wait_as_long() {
+        let mut queue = FairQueue::default();
+        for session in 0..5 {
+            queue.push_back(lane(session, Priority::Batch), JobId(session));
+        }
+        for served in 0..8 {
+            assert_eq!(take(&mut queue, Next::Back), Some(served % 5));
+        }
+        queue.push_back(lane(9, Priority::Interactive), JobId(9));
+        assert_eq!(take(&mut queue, Next::Leave), Some(9));
+        assert_eq!(take(&mut queue, Next::Back), Some(3));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Which works go on the wire and when, when they are over, and when to ask.
 //!
 //! The FIFO is kept just full enough: every work in it delays the next caller, and
-//! an empty FIFO idles the chips. Fillers follow the last callers' works, because a
-//! controller delivers results only while it runs, and it runs only while it is fed
-//! (protocol reference, section 6.1). A work is over when a status proves that the
-//! chips have taken others since (`fifo`), plus a margin for results on their way.
+//! an empty FIFO idles the chips. Works are asked for only when they can be sent.
+//! Fillers follow the last callers' works, because a controller delivers results only
+//! while it runs, and it runs only while it is fed (protocol reference, section 6.1). A
+//! work is over when a status proves that the chips have taken others since (`fifo`), plus
+//! a margin for results on their way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,16 +17,21 @@ use super::registry::{Owner, Registry, Verdict};
 use crate::token::{FoundNonce, MAX_WORKS_PER_TASK};
 use crate::{DeviceWork, Layout, WorkTag, Works};
 
-/// Works to keep in the FIFO of an S3: four ticks of its two chains. A stall of 40 ms
-/// spans up to three ticks, and the estimate may be a tick too high; an urgent work starts
-/// behind these, the one that waits here, and half a tick: 81 ms at the stock clock.
-const QUEUED_S3: usize = 8;
-/// The same for an S1, whose ticks are twice as long: two of them, 80 ms.
-const QUEUED_S1: usize = 4;
+/// How long the works in the FIFO last at least, while callers have any: a stall of 40 ms,
+/// and 10 ms for late timers and transfers. An urgent work starts behind these and the works
+/// of one tick that were just sent: 68 ms on an S3 at its stock clock.
+const FED_FOR: Duration = Duration::from_millis(50);
+
+/// An answer is given so much time before works are sent behind its question: which of them
+/// it counts, nobody knows.
+const ANSWER_WITHIN: Duration = Duration::from_millis(4);
+
+/// The owner is asked for works before fillers are sent; it has so much time.
+const OWNER_WITHIN: Duration = Duration::from_millis(1);
 
 /// Ticks' worth of works that may be unfinished beyond those in the FIFO: one on the
-/// chips, two until the next question, one for the answer and the margin.
-const UNFINISHED_TICKS: usize = 4;
+/// chips, two until the next question, one for the answer and the margin, two for a stall.
+const UNFINISHED_TICKS: usize = 6;
 
 /// Fillers for each chain behind the last caller's work (reference, section 6.1).
 const FILLERS_PER_CHAIN: usize = 2;
@@ -38,9 +44,9 @@ const END_MARGIN: Duration = Duration::from_millis(12);
 /// Longest time between two questions. The sensors are read every 5 to 10 s, so
 /// heat is noticed one second after the controller notices it.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Questions about the end of works come at most every so many periods, so that they
-/// stay rare beside the works themselves.
-const ASK_GAP_PERIODS: u32 = 2;
+/// Questions about the end of works come at most every so many periods, which is at every
+/// second tick, so that they stay rare beside the works themselves.
+const ASK_GAP_PERIODS: f64 = 1.5;
 /// Time beyond the expected end of a work before the question, to not come too early.
 const ASK_SLACK: Duration = Duration::from_millis(2);
 /// An unanswered question is repeated after this time.
@@ -74,7 +80,12 @@ pub(super) struct Feed {
     registry: Registry,
     /// Nothing while the device is not ready.
     fifo: Option<Fifo>,
-    queued: usize,
+    /// Works to keep in the FIFO at most.
+    queued: f64,
+    /// Works that it had room for at the last look; those of whole ticks.
+    free: usize,
+    /// Since when it has room.
+    free_since: Duration,
     period: Duration,
     slowdown: f64,
     /// Callers' works that are not sent yet.
@@ -99,7 +110,9 @@ impl Feed {
         Self {
             registry: Registry::new(zero_bits),
             fifo: None,
-            queued: 0,
+            queued: 0.0,
+            free: 0,
+            free_since: now,
             period: Duration::ZERO,
             slowdown: 1.0,
             staged: VecDeque::new(),
@@ -126,11 +139,8 @@ impl Feed {
     ) {
         let mut fifo = Fifo::new(layout, chains, period, space, now);
         fifo.set_slowdown(self.slowdown, now);
+        self.queued = fifo.chains() as f64 * (1.0 + FED_FOR.div_duration_f64(period));
         self.fifo = Some(fifo);
-        self.queued = match layout {
-            Layout::S1 => QUEUED_S1,
-            Layout::S3 => QUEUED_S3,
-        };
         self.period = period;
         self.open.clear();
         self.settles_at = None;
@@ -139,6 +149,30 @@ impl Feed {
         self.progress_at = now;
         self.used_at = now;
         self.is_at_rest = false;
+        self.look(now);
+    }
+
+    /// Takes note of the room in the FIFO.
+    pub(super) fn look(&mut self, now: Duration) {
+        let had_room = self.free > 0;
+        self.free = self.fifo.as_ref().map_or(0, |fifo| {
+            let free = below(self.wanted(fifo), fifo.level(now));
+            let whole = free / fifo.chains() * fifo.chains();
+            whole.min(fifo.room()).min(MAX_WORKS_PER_TASK)
+        });
+        if !had_room {
+            self.free_since = now;
+        }
+    }
+
+    /// Works to keep in the FIFO now.
+    fn wanted(&self, fifo: &Fifo) -> f64 {
+        let held_back = if self.open.is_empty() {
+            Duration::ZERO
+        } else {
+            ANSWER_WITHIN
+        };
+        self.queued - fifo.chains() as f64 * held_back.div_duration_f64(self.period)
     }
 
     /// The device takes nothing until it begins again; no caller has a work here.
@@ -158,7 +192,7 @@ impl Feed {
         if !self.is_at_rest {
             return 0;
         }
-        self.queued.saturating_sub(self.staged.len())
+        (self.queued as usize).saturating_sub(self.staged.len())
     }
 
     /// The device holds nothing any more: gives back the callers' unfinished works.
@@ -183,11 +217,11 @@ impl Feed {
     /// Works that callers may submit now.
     pub(super) fn capacity(&self) -> usize {
         self.fifo.as_ref().map_or(0, |fifo| {
-            let window = self.queued + UNFINISHED_TICKS * fifo.chains();
+            let window = self.queued as usize + UNFINISHED_TICKS * fifo.chains();
             let unfinished = self.staged.len() + self.on_wire.len();
-            // One waits here, no more: what is taken cannot be overtaken.
-            let staged = 1usize.saturating_sub(self.staged.len());
-            window.saturating_sub(unfinished).min(staged)
+            // None waits here: what is taken cannot be overtaken.
+            let free = self.free.saturating_sub(self.staged.len());
+            window.saturating_sub(unfinished).min(free)
         })
     }
 
@@ -241,6 +275,7 @@ impl Feed {
                 .expect("at most 8 works; fillers run everywhere");
         }
         fifo.add(works.len(), now);
+        self.look(now);
         Some((works, fillers))
     }
 
@@ -250,33 +285,35 @@ impl Feed {
         let room = fifo.room().min(MAX_WORKS_PER_TASK);
         let level = fifo.level(now);
         let waiting = self.staged.len();
-        let free = below(self.queued, level);
-        let callers = if free >= fifo.chains().min(waiting) {
-            free.min(waiting).min(room)
-        } else {
-            0 // wait until a whole tick's works fit
-        };
+        let callers = waiting.min(room);
         let mut fillers = 0;
         if callers == waiting && self.is_busy() {
-            let wanted = below(FILLERS_PER_CHAIN * fifo.chains(), level + callers as f64);
-            if callers > 0 || wanted >= fifo.chains() {
+            let wanted = (FILLERS_PER_CHAIN * fifo.chains()) as f64;
+            let wanted = below(wanted, level + callers as f64);
+            let is_asked = now >= self.free_since + OWNER_WITHIN;
+            if callers > 0 || is_asked && wanted >= fifo.chains() {
                 fillers = wanted.min(room - callers);
             }
         }
         (callers + fillers > 0).then_some((callers, fillers))
     }
 
-    /// When [`next_works`](Self::next_works) has something, as far as that is known.
+    /// When [`next_works`](Self::next_works) has something, or [`look`](Self::look) finds
+    /// room, as far as that is known.
     pub(super) fn works_at(&self) -> Option<Duration> {
         let fifo = self.fifo.as_ref()?;
         if !self.is_busy() || fifo.room() == 0 {
             return None;
         }
-        let level = match self.staged.len() {
-            0 => FILLERS_PER_CHAIN * fifo.chains() - fifo.chains(),
-            waiting => self.queued.saturating_sub(fifo.chains().min(waiting)),
-        };
-        Some(fifo.reaches(level as f64))
+        let chains = fifo.chains() as f64;
+        match self.free {
+            _ if !self.staged.is_empty() => Some(Duration::ZERO),
+            0 => Some(fifo.reaches(self.wanted(fifo) - chains)),
+            _ => {
+                let fillers_at = fifo.reaches(FILLERS_PER_CHAIN as f64 * chains - chains);
+                Some(fillers_at.max(self.free_since + OWNER_WITHIN))
+            }
+        }
     }
 
     /// A question goes out.
@@ -311,9 +348,14 @@ impl Feed {
         let oldest = self.on_wire.iter().find(|work| work.ends_at.is_none());
         match (oldest, &self.fifo) {
             (Some(work), Some(fifo)) => {
-                let soonest = self.asked_at + self.period * ASK_GAP_PERIODS;
-                let over = fifo.over_at(work.index) + ASK_SLACK;
-                over.max(soonest).min(regular)
+                let soonest = self.asked_at + self.period.mul_f64(ASK_GAP_PERIODS);
+                let over = fifo.over_at(work.index);
+                let at = if over < soonest {
+                    fifo.tick_from(soonest)
+                } else {
+                    over
+                };
+                (at + ASK_SLACK).min(regular)
             }
             _ => regular,
         }
@@ -381,10 +423,10 @@ impl Feed {
 }
 
 /// How many whole works `level` is below `wanted`.
-fn below(wanted: usize, level: f64) -> usize {
+fn below(wanted: f64, level: f64) -> usize {
     /// Keeps rounding errors of the estimate from delaying a work.
     const EPSILON: f64 = 1e-6;
-    (wanted as f64 - level + EPSILON).max(0.0) as usize
+    (wanted - level + EPSILON).max(0.0) as usize
 }
 
 /// A work that nobody asked for. Its midstate passes an S3's 0xaa rule.

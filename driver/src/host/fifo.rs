@@ -18,6 +18,9 @@ const ONE_CHAIN_FOR: Duration = Duration::from_millis(500);
 /// Consecutive empty ticks after which a controller leaves the running state.
 const EMPTY_TICKS_TO_STOP: u32 = 2;
 
+/// The timer of a board may be fast or slow by one part in so many.
+const TIMER_DRIFT_DIVISOR: u32 = 64;
+
 /// A nonce reply cannot show more free places than this (known images).
 const NONCE_REPLY_SPACE_CAP: u16 = 255;
 
@@ -44,13 +47,26 @@ pub(super) struct Fifo {
     limit: u64,
     /// Works that the chips have surely taken.
     taken: u64,
-    /// Estimated works in the FIFO at `level_at`.
+    /// Estimated works in the FIFO at `level_at`: as many as are taken, by the chains at
+    /// the pace of the timer, until it is empty.
     level: f64,
     level_at: Duration,
     /// Since when the FIFO is estimated to be empty, if it was at `level_at`.
     empty_since: Option<Duration>,
     /// Estimated beginning of the running state.
     run_since: Duration,
+    /// What is known about the timer, while every tick takes works for all chains.
+    next_tick: Option<NextTick>,
+}
+
+/// The tick after so many works were taken, as statuses bound it.
+#[derive(Debug, Clone, Copy)]
+struct NextTick {
+    taken: u64,
+    earliest: Duration,
+    latest: Duration,
+    /// When this was known.
+    at: Duration,
 }
 
 impl Fifo {
@@ -75,6 +91,7 @@ impl Fifo {
             level_at: now,
             empty_since: Some(now),
             run_since: now,
+            next_tick: None,
         }
     }
 
@@ -120,11 +137,60 @@ impl Fifo {
     pub(super) fn on_status(&mut self, asked: Asked, space: u32, now: Duration) {
         let space = u64::from(space).min(self.depth);
         let waiting = self.depth - space;
-        self.taken = self.taken.max(asked.sent.saturating_sub(waiting));
+        let taken = asked.sent.saturating_sub(waiting);
+        self.taken = self.taken.max(taken);
         self.limit = asked.sent + space;
-        // Works sent after the question may or may not be among those that wait; the
-        // estimate takes them to come on top.
-        self.set_level((waiting + (self.sent - asked.sent)) as f64, now);
+        let later = self.sent - asked.sent;
+        if later > 0 {
+            // They may or may not be among those that wait, and the clock knows better.
+            let (least, most) = (waiting as f64, (waiting + later + self.chains) as f64);
+            let level = self.level(now).clamp(least, most);
+            return self.set_level(level, now);
+        }
+        let whole = waiting / self.chains * self.chains;
+        if whole == 0 || asked.at < self.both_chains_at() {
+            self.next_tick = None;
+            return self.set_level(waiting as f64, now);
+        }
+        let next = self.bound_tick(asked.at, taken, now);
+        self.next_tick = Some(next);
+        // Each tick takes its works at once, and the first of them at that moment.
+        let until_tick = if next.earliest > now {
+            ticks(next.earliest - now, self.tick())
+        } else {
+            -ticks(now - next.earliest, self.tick())
+        };
+        let level = whole as f64 + until_tick * self.chains as f64;
+        self.set_level(level.max(0.0), now);
+    }
+
+    /// When the timer ticks next, after `taken` works: a question and its answer bound it to
+    /// a period and their own time, and those before bound it further.
+    fn bound_tick(&self, asked: Duration, taken: u64, now: Duration) -> NextTick {
+        let tick = self.tick();
+        let alone = NextTick {
+            taken,
+            earliest: asked,
+            latest: now + tick,
+            at: now,
+        };
+        let since = |known: NextTick| taken.checked_sub(known.taken);
+        let Some((known, taken_since)) = self
+            .next_tick
+            .and_then(|known| Some((known, since(known)?)))
+        else {
+            return alone;
+        };
+        let passed = tick.mul_f64(taken_since as f64 / self.chains as f64);
+        let drift = now.saturating_sub(known.at) / TIMER_DRIFT_DIVISOR;
+        let both = NextTick {
+            earliest: (known.earliest + passed).saturating_sub(drift).max(asked),
+            latest: (known.latest + passed + drift).min(alone.latest),
+            ..alone
+        };
+        // Else a tick took nothing, or the timer has another period than was thought.
+        let is_sound = taken_since % self.chains == 0 && both.earliest <= both.latest;
+        if is_sound { both } else { alone }
     }
 
     /// Takes the free places of a nonce reply. They are capped, and the moment at
@@ -149,10 +215,28 @@ impl Fifo {
         self.taken > index + self.chains
     }
 
-    /// When work `index` should be over, by the estimate; zero once that is past.
+    /// When work `index` should be over, by the estimate; zero once that is past. That is at
+    /// the tick which takes the last of as many works behind it as there are chains.
     pub(super) fn over_at(&self, index: u64) -> Duration {
-        let taken = self.sent as f64 - self.level;
-        self.when_drained((index + 1 + self.chains) as f64 - taken)
+        let behind = self.sent.saturating_sub(index + 1);
+        let odd = self.sent.saturating_sub(self.taken) % self.chains;
+        let whole = behind.saturating_sub(odd) / self.chains * self.chains;
+        // The tick is somewhere between its bounds.
+        let doubt = self
+            .next_tick
+            .map_or(1.0, |next| ticks(next.latest - next.earliest, self.tick()));
+        self.when_drained(self.level - whole as f64 + doubt / 2.0 * self.chains as f64)
+    }
+
+    /// The first moment from `at` on that is half way between the bounds of a tick, where an
+    /// answer bounds it further; `at` itself while nothing is known of the timer.
+    pub(super) fn tick_from(&self, at: Duration) -> Duration {
+        let Some(next) = self.next_tick else {
+            return at;
+        };
+        let middle = (next.earliest + next.latest) / 2;
+        let behind = ticks(at.saturating_sub(middle), self.tick()).ceil();
+        middle + self.tick().mul_f64(behind)
     }
 
     /// Estimated works in the FIFO.
@@ -258,7 +342,36 @@ mod tests {
         fifo.on_status(asked, 298, ms(2));
         assert_eq!(fifo.taken(), 0);
         assert_eq!(fifo.room(), 294);
-        assert_eq!(fifo.level(ms(2)), 6.0);
+        let waiting = fifo.level(ms(2));
+        assert!((5.0..=6.0).contains(&waiting), "{waiting}");
+    }
+
+    /// Milliseconds until the FIFO is empty by the estimate, after answers that each came
+    /// 2 ms behind their question: when that was, and the works that were taken by then.
+    fn empty_at(answers: &[(u64, u64)]) -> f64 {
+        let mut fifo = s1();
+        fifo.add(40, ms(0));
+        for (asked, taken) in answers {
+            let at = ms(*asked);
+            fifo.on_status(Asked { sent: 40, at }, 260 + *taken as u32, at + ms(2));
+        }
+        (fifo.reaches(0.0).as_secs_f64() * 1e3).round()
+    }
+
+    #[test]
+    fn answers_from_all_parts_of_a_tick_tell_when_the_timer_ticks() {
+        // It ticks at 7 ms, 27 ms and so on, and at 407 ms nothing is left.
+        assert_eq!(empty_at(&[(80, 8)]), 400.0, "a tick may follow at once");
+        assert_eq!(empty_at(&[(86, 8)]), 406.0);
+        let known = [(86, 8), (120, 12), (140, 14)];
+        assert_eq!(empty_at(&known), 405.0, "less, as the timer may be fast");
+    }
+
+    #[test]
+    fn an_answer_at_odds_with_what_was_known_counts_alone() {
+        assert_eq!(empty_at(&[(46, 4), (48, 6)]), 406.0);
+        // A tick took nothing, as if nothing had been there.
+        assert_eq!(empty_at(&[(46, 4), (48, 6), (90, 6)]), 430.0);
     }
 
     #[test]

@@ -370,6 +370,7 @@ impl Host {
             self.take_replies(now);
         }
         self.live(now);
+        self.feed.look(now);
     }
 
     /// When [`on_time`](Self::on_time) next has something to do, if ever.

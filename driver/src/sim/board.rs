@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hasher_work::Work;
 
 use super::assembler::PACKET_BYTES;
 use super::climate::Climate;
@@ -352,6 +353,14 @@ impl Board {
         match &self.power {
             Power::Application(controller) => controller.turns(),
             _ => ChainTurns::default(),
+        }
+    }
+
+    /// The work that each chain is on, and since when by the device's clock.
+    pub(super) fn on_chains(&self) -> Vec<(Work, Duration)> {
+        match &self.power {
+            Power::Application(controller) => controller.on_chains().collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -91,6 +91,8 @@ pub(super) struct Chain {
     zero_bits: u32,
     clock_mhz: f64,
     order: Option<Order>,
+    /// When the order came.
+    ordered_at: Duration,
     /// Fed with dummy works, which keep the chips warm and bring nothing.
     dummy: bool,
     /// Positions of the order that were swept or are being swept.
@@ -109,6 +111,7 @@ impl Chain {
             zero_bits,
             clock_mhz: image.stock_mhz(),
             order: None,
+            ordered_at: Duration::ZERO,
             dummy: false,
             swept: 0,
             pending: None,
@@ -142,10 +145,16 @@ impl Chain {
     /// found of it is lost; replies on the line still arrive.
     pub(super) fn send(&mut self, frame: &[u8; CHIP_FRAME_BYTES], now: Duration) {
         self.order = Some(Order::of(frame));
+        self.ordered_at = now;
         self.dummy = false;
         self.swept = 0;
         self.pending = None;
         self.replies.retain(|(found, _)| *found <= now);
+    }
+
+    /// The work that the chips are on and since when, unless it is a dummy.
+    pub(super) fn current(&self) -> Option<(Work, Duration)> {
+        self.order.map(|order| (order.work, self.ordered_at))
     }
 
     /// Lets the chips go on for one period of the work timer, and says what to sweep;

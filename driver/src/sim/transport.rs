@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hasher_work::Work;
 use tokio::time::{Instant, Sleep};
 
 use super::board::{Board, InResult, OutResult, Presence};
@@ -184,6 +185,17 @@ impl SimBoard {
         let mut shared = self.lock();
         shared.turn(Instant::now(), None);
         shared.board.turns()
+    }
+
+    /// The works that its chains are on, each with the moment at which its chain took it,
+    /// for those who want to know how long a work waits. Real boards do not tell.
+    pub fn on_chains(&self) -> Vec<(Work, Instant)> {
+        let now = Instant::now();
+        let mut shared = self.lock();
+        shared.turn(now, None);
+        let begun = shared.started.unwrap_or(now) + shared.pace.skipped();
+        let works = shared.board.on_chains().into_iter();
+        works.map(|(work, since)| (work, begun + since)).collect()
     }
 
     /// Claims the board as it is now: boot loader or application.

@@ -298,6 +298,43 @@ async fn an_urgent_job_waits_for_nothing_but_what_the_board_has_already() {
     busy.check_works().await;
 }
 
+/// Also one that is called for just when the program gets no time for 40 ms: what it held
+/// back for the board is not ahead of it.
+#[tokio::test(start_paused = true)]
+async fn an_urgent_job_begins_on_the_chips_within_80_ms() {
+    let busy = BusyS3::start().await;
+    let mut urgent = busy.daemon.client("urgent").await;
+    let before = busy.board.turns();
+    let mut longest = Duration::ZERO;
+    for number in 0..120 {
+        // At another phase of the tick each time.
+        tokio::time::sleep(Duration::from_millis(500 + u64::from(number))).await;
+        let mut job = job(1_000_000 + number);
+        job.priority = Priority::Interactive;
+        let wanted = job.job.header.work().midstate;
+        let asked = tokio::time::Instant::now();
+        urgent.search(number, vec![job]).await;
+        if number % 2 == 0 {
+            tokio::time::advance(Duration::from_millis(40)).await;
+        }
+        let begun = loop {
+            let works = busy.board.on_chains().into_iter();
+            let begun = works.filter(|(work, _)| work.midstate == wanted);
+            if let Some(begun) = begun.map(|(_, begun)| begun).min() {
+                break begun;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(1), "job {number}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        longest = longest.max(begun - asked);
+        assert!(matches!(urgent.next().await, Some(Frame::SearchDone(_))));
+    }
+    assert!(longest <= Duration::from_millis(80), "{longest:?}");
+    let after = busy.board.turns();
+    assert_eq!(after.idle - before.idle, 0, "turns without a work");
+    busy.check_works().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_status_tells_layouts_hash_rates_and_what_each_session_gets() {
     let daemon = Daemon::start(vec![board("sim:s3", 0, "")]);

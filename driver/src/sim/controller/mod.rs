@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hasher_work::Work;
 
 use super::assembler::Assembler;
 use super::chain::Chain;
@@ -225,6 +226,11 @@ impl Controller {
 
     fn load(&self) -> [f64; CHAINS] {
         [self.chains[0].load(), self.chains[1].load()]
+    }
+
+    /// The work that each chain is on, and since when.
+    pub(super) fn on_chains(&self) -> impl Iterator<Item = (Work, Duration)> {
+        self.chains.iter().filter_map(Chain::current)
     }
 
     /// The device's clock.
