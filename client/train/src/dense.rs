@@ -1,20 +1,20 @@
-//! The network's weights as real numbers, and their gradients: one flat buffer
-//! each, so that gradients of chunks are summed in one loop.
+//! The network's weights as real numbers, packed for products once a step, and their
+//! gradients: one flat buffer, so that gradients of chunks are summed in one loop.
 //!
 //! Weights are only ever written from decoded seeds ([`crate::latent`]), or from
 //! the latents themselves in a float run.
 
 use std::ops::Range;
 
+use hasher_kernel::{Gemm, Operand, Packed};
 use hasher_model::Matrix;
 
 use crate::layer::linear::{Linear, LinearGradient};
-use crate::shape::{GAINS, Shape};
+use crate::shape::{EMBEDDING, GAINS, Shape};
 
-/// Where a matrix lies in the flat buffers: weights by rows, then biases.
+/// Where a matrix lies in a flat buffer: weights by rows, then biases.
 #[derive(Debug, Clone)]
 struct Span {
-    outputs: usize,
     inputs: usize,
     weight: Range<usize>,
     bias: Range<usize>,
@@ -28,7 +28,6 @@ fn spans(shape: &Shape) -> Vec<Span> {
         let bias = weight.end..weight.end + biases;
         end = bias.end;
         Span {
-            outputs,
             inputs,
             weight,
             bias,
@@ -52,45 +51,74 @@ pub(crate) fn number_count(shape: &Shape) -> usize {
 /// Decoded weights.
 #[derive(Debug)]
 pub(crate) struct Dense {
-    spans: Vec<Span>,
-    values: Vec<f32>,
-    /// The weights once more, each matrix by columns; biases are not repeated.
-    transposed: Vec<f32>,
+    width: usize,
+    gains: Vec<f32>,
+    /// All matrices but the gains, in model order.
+    matrices: Vec<Weights>,
+}
+
+/// A matrix as products take it.
+#[derive(Debug)]
+struct Weights {
+    outputs: usize,
+    inputs: usize,
+    packed: Packed,
+    transposed: Packed,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    fn set(&mut self, weights: &[f32], biases: &[f32]) {
+        let (outputs, inputs) = (self.outputs, self.inputs);
+        let gemm = Gemm::default();
+        gemm.pack([outputs, inputs], Operand::Rows(weights), &mut self.packed);
+        let transposed = Operand::Columns(weights);
+        gemm.pack([inputs, outputs], transposed, &mut self.transposed);
+        self.bias.copy_from_slice(biases);
+    }
 }
 
 impl Dense {
     /// All zeros.
     pub(crate) fn new(shape: &Shape) -> Self {
-        let count = number_count(shape);
+        let matrices = shape.matrices().into_iter().map(|(outputs, inputs)| {
+            let mut weights = Weights {
+                outputs,
+                inputs,
+                packed: Packed::default(),
+                transposed: Packed::default(),
+                bias: vec![0.0; outputs],
+            };
+            weights.set(&vec![0.0; outputs * inputs], &vec![0.0; outputs]);
+            weights
+        });
         Self {
-            spans: spans(shape),
-            values: vec![0.0; count],
-            transposed: vec![0.0; count],
+            width: shape.width,
+            gains: vec![0.0; shape.gains() * shape.width],
+            matrices: matrices.collect(),
         }
     }
 
     /// Gain vector `index`.
     pub(crate) fn gain(&self, index: usize) -> &[f32] {
-        let width = self.spans[GAINS].inputs;
-        &self.values[index * width..(index + 1) * width]
+        &self.gains[index * self.width..][..self.width]
     }
 
     /// Matrix `index` as a layer.
     pub(crate) fn linear(&self, index: usize) -> Linear<'_> {
-        let span = &self.spans[index];
+        let weights = &self.matrices[index - EMBEDDING];
         Linear {
-            inputs: span.inputs,
-            outputs: span.outputs,
-            weight: &self.values[span.weight.clone()],
-            transposed: &self.transposed[span.weight.clone()],
-            bias: &self.values[span.bias.clone()],
+            inputs: weights.inputs,
+            outputs: weights.outputs,
+            weight: &weights.packed,
+            transposed: &weights.transposed,
+            bias: &weights.bias,
         }
     }
 
     /// Replaces all gain vectors.
     pub(crate) fn set_gains(&mut self, gains: impl Iterator<Item = f32>) {
-        let span = self.spans[GAINS].weight.clone();
-        for (value, gain) in self.values[span].iter_mut().zip(gains) {
+        for (value, gain) in self.gains.iter_mut().zip(gains) {
             *value = gain;
         }
     }
@@ -102,19 +130,11 @@ impl Dense {
 
     /// Replaces weights (by rows) and biases of matrix `index`.
     pub(crate) fn set(&mut self, index: usize, weights: &[f32], biases: &[f32]) {
-        let span = &self.spans[index];
-        self.values[span.weight.clone()].copy_from_slice(weights);
-        self.values[span.bias.clone()].copy_from_slice(biases);
-        let transposed = &mut self.transposed[span.weight.clone()];
-        for (input, column) in transposed.chunks_exact_mut(span.outputs).enumerate() {
-            for (output, value) in column.iter_mut().enumerate() {
-                *value = weights[output * span.inputs + input];
-            }
-        }
+        self.matrices[index - EMBEDDING].set(weights, biases);
     }
 }
 
-/// Gradients in the places of [`Dense`]'s values.
+/// Gradients of all that [`Dense`] holds.
 #[derive(Debug, Clone)]
 pub(crate) struct DenseGradient {
     spans: Vec<Span>,
@@ -175,15 +195,26 @@ impl DenseGradient {
 #[cfg(test)]
 impl Dense {
     /// Any values instead of decoded ones, for checking gradients.
-    pub(crate) fn set_values(&mut self, values: &[f32]) {
-        self.values.copy_from_slice(values);
-        for span in &self.spans {
-            for i in 0..span.weight.len() {
-                let (output, input) = (i / span.inputs, i % span.inputs);
-                self.transposed[span.weight.start + input * span.outputs + output] =
-                    values[span.weight.start + i];
+    pub(crate) fn set_values(&mut self, shape: &Shape, values: &[f32]) {
+        for (index, span) in spans(shape).into_iter().enumerate() {
+            let weights = &values[span.weight];
+            if index == GAINS {
+                self.set_gains(weights.iter().copied());
+            } else {
+                self.set(index, weights, &values[span.bias]);
             }
         }
+    }
+
+    /// Weights of matrix `index`, by rows.
+    pub(crate) fn weight(&self, index: usize) -> Vec<f32> {
+        let linear = self.linear(index);
+        let (outputs, inputs) = (linear.outputs, linear.inputs);
+        let mut identity = vec![0.0; outputs * outputs];
+        (0..outputs).for_each(|at| identity[at * outputs + at] = 1.0);
+        let mut weight = vec![0.0; outputs * inputs];
+        linear.backward_input(&mut Gemm::default(), &identity, &mut weight);
+        weight
     }
 }
 

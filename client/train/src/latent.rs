@@ -23,7 +23,7 @@ use crate::config::{TrainConfig, Weights};
 use crate::dense::{Dense, DenseGradient};
 use crate::rng::{Purpose, Rng};
 use crate::shape::{EMBEDDING, GAINS, Shape};
-use hasher_kernel::{Gemm, Left};
+use hasher_kernel::{Gemm, Operand};
 
 /// Latents of one tile: coefficients, then biases.
 const PER_TILE: usize = TILE_COEFFICIENTS + TILE_BIASES;
@@ -452,7 +452,7 @@ impl PullBack {
         let shape = [gradients.len(), size, TILE_COEFFICIENTS];
         self.gemm.multiply_add(
             shape,
-            Left::Rows(&self.tiles),
+            Operand::Rows(&self.tiles),
             basis,
             &mut self.coefficients,
         );

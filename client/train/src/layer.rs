@@ -9,6 +9,7 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod block;
+pub(crate) mod gelu;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;

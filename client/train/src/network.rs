@@ -324,7 +324,7 @@ mod tests {
         let inputs = values(2 * shape.positions * shape.inputs, 62);
         let run = |point: &[f32], gradient: Option<&mut [f32]>| {
             let mut network = Network::new(shape);
-            network.dense.set_values(point);
+            network.dense.set_values(&shape, point);
             let mut chunk = Chunk::new(&shape, 2);
             chunk.inputs.copy_from_slice(&inputs);
             for (at, label) in chunk.labels.iter_mut().enumerate() {

@@ -9,24 +9,38 @@
 use crate::kernel::Kernel;
 use crate::wide::Loop;
 
-/// Rows and columns of a portable block: twelve accumulators of four lanes, which fit
-/// the sixteen vector registers that every x86-64 has (measured: faster than 4 rows).
-const PORTABLE: [usize; 2] = [6, 8];
+/// Columns of a portable block, and the rows of those there are: at most twelve
+/// accumulators of four lanes, which fit the sixteen vector registers that every x86-64
+/// has (measured: faster than 4 rows).
+const PORTABLE_COLUMNS: usize = 8;
+const PORTABLE_ROWS: [usize; 3] = [6, 2, 1];
 
-/// Left operand of a product: `m × k`, stored by rows or by columns.
+/// An operand of a product, `rows × columns`.
 #[derive(Debug, Clone, Copy)]
-pub enum Left<'a> {
-    /// Element (i, p) at `i · k + p`.
+pub enum Operand<'a> {
+    /// Element (i, j) at `i · columns + j`.
     Rows(&'a [f32]),
-    /// Element (i, p) at `p · m + i`: the transpose of a matrix stored by rows.
+    /// Element (i, j) at `j · rows + i`: the transpose of a matrix stored by rows.
     Columns(&'a [f32]),
 }
 
-/// A loop of some backend, with a buffer for the packed right operand, kept between calls.
+/// Loops of some backend, with a buffer for the packed right operand, kept between calls.
 #[derive(Debug)]
 pub struct Gemm {
     kernel: Kernel,
-    packed: Vec<f32>,
+    packed: Packed,
+}
+
+/// A right operand as the loops of some backend take it, for many products.
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// Panels of as many columns as a block, one after the other, each by rows; zeros
+    /// make up for missing columns. They begin where a cache line does.
+    values: Vec<f32>,
+    /// Rows and columns of the matrix.
+    shape: [usize; 2],
+    /// Columns of a panel.
+    panel: usize,
 }
 
 /// Some rows of a left operand: element (i, p) lies at `i · row + p · step`.
@@ -37,15 +51,14 @@ pub(crate) struct Strip<'a> {
     pub step: usize,
 }
 
-/// Operands of one product and where it goes.
-struct Product<'a> {
-    /// Rows of the result, length of a sum, columns of the result.
-    shape: [usize; 3],
-    a: Left<'a>,
-    b: &'a [f32],
-    c: &'a mut [f32],
-    /// Buffer for the right operand.
-    packed: &'a mut Vec<f32>,
+/// Loops of a backend for blocks of `C` columns.
+pub(crate) trait Block<const C: usize>: Copy {
+    /// The rows of the blocks there are, the most first, one last.
+    const ROWS: &'static [usize];
+
+    /// Adds to the first `rows` rows of `c`, which are `stride` apart, the product of a
+    /// strip of as many rows and a panel: sums over its length, in its order.
+    fn add(self, rows: usize, left: Strip<'_>, right: &[[f32; C]], c: &mut [f32], stride: usize);
 }
 
 impl Default for Gemm {
@@ -60,7 +73,7 @@ impl Gemm {
     pub fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
-            packed: Vec::new(),
+            packed: Packed::default(),
         }
     }
 
@@ -69,102 +82,125 @@ impl Gemm {
     ///
     /// # Panics
     /// When an operand has another number of elements.
-    pub fn multiply_add(&mut self, [m, k, n]: [usize; 3], a: Left<'_>, b: &[f32], c: &mut [f32]) {
-        let (Left::Rows(elements) | Left::Columns(elements)) = a;
+    pub fn multiply_add(
+        &mut self,
+        [m, k, n]: [usize; 3],
+        a: Operand<'_>,
+        b: &[f32],
+        c: &mut [f32],
+    ) {
+        let mut packed = std::mem::take(&mut self.packed);
+        self.pack([k, n], Operand::Rows(b), &mut packed);
+        self.multiply_add_packed(m, a, &packed, c);
+        self.packed = packed;
+    }
+
+    /// Packs `b`, of k × n.
+    ///
+    /// # Panics
+    /// When it has another number of elements.
+    pub fn pack(&self, shape: [usize; 2], b: Operand<'_>, packed: &mut Packed) {
+        let (Operand::Rows(elements) | Operand::Columns(elements)) = b;
+        assert_eq!(elements.len(), shape[0] * shape[1], "elements of k × n");
+        packed.shape = shape;
+        packed.panel = self.panel();
+        let kernel = self.kernel;
+        match packed.panel {
+            8 => kernel.run(Pack::<8> { b, packed }),
+            16 => kernel.run(Pack::<16> { b, packed }),
+            _ => kernel.run(Pack::<32> { b, packed }),
+        }
+    }
+
+    /// [`Gemm::multiply_add`] with a packed `b`.
+    ///
+    /// # Panics
+    /// When an operand has another number of elements, or `b` was packed for a backend
+    /// with other blocks.
+    pub fn multiply_add_packed(&self, m: usize, a: Operand<'_>, b: &Packed, c: &mut [f32]) {
+        let (Operand::Rows(elements) | Operand::Columns(elements)) = a;
+        let [k, n] = b.shape;
         assert_eq!(
-            [elements.len(), b.len(), c.len()],
-            [m * k, k * n, m * n],
-            "elements of m × k, k × n and m × n"
+            [elements.len(), c.len()],
+            [m * k, m * n],
+            "elements of m × k and m × n"
         );
+        assert_eq!(b.panel, self.panel(), "columns of a panel");
         if k == 0 || n == 0 {
             return;
         }
-        let product = Product {
-            shape: [m, k, n],
-            a,
-            b,
-            c,
-            packed: &mut self.packed,
-        };
         #[cfg(target_arch = "x86_64")]
         if let Some(vectors) = self.kernel.vectors() {
-            use crate::x86::gemm::{AVX2, AVX512};
             use crate::x86::product::Vectors;
             return match vectors {
-                Vectors::Avx2(avx2) => {
-                    self.kernel.run(Blocks::<{ AVX2[0] }, { AVX2[1] }, _> {
-                        product,
-                        block: |a: Strip<'_>, b: &[_]| avx2.block(a, b),
-                    });
-                }
-                Vectors::Avx512(avx512) => {
-                    self.kernel.run(Blocks::<{ AVX512[0] }, { AVX512[1] }, _> {
-                        product,
-                        block: |a: Strip<'_>, b: &[_]| avx512.block(a, b),
-                    });
-                }
+                Vectors::Avx2(block) => multiply(block, m, a, b, c),
+                Vectors::Avx512(block) => multiply(block, m, a, b, c),
             };
         }
-        Blocks::<{ PORTABLE[0] }, { PORTABLE[1] }, _> { product, block }.run();
+        multiply(Portable, m, a, b, c);
+    }
+
+    /// Columns of a panel.
+    fn panel(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(vectors) = self.kernel.vectors() {
+            use crate::x86::gemm::{AVX2_COLUMNS, AVX512_COLUMNS};
+            use crate::x86::product::Vectors;
+            return match vectors {
+                Vectors::Avx2(_) => AVX2_COLUMNS,
+                Vectors::Avx512(_) => AVX512_COLUMNS,
+            };
+        }
+        PORTABLE_COLUMNS
     }
 }
 
-/// Goes through the result in blocks of R × C, which `block` makes of a strip of the
-/// left operand and a packed one of the right.
-struct Blocks<'a, const R: usize, const C: usize, F> {
-    product: Product<'a>,
-    block: F,
+impl Packed {
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+
+    /// Where the first panel begins: the vector may begin within a cache line.
+    fn begin(&self) -> usize {
+        self.values.as_ptr().align_offset(Self::LINE)
+    }
 }
 
-impl<const R: usize, const C: usize, F> Loop for Blocks<'_, R, C, F>
-where
-    F: Fn(Strip<'_>, &[[f32; C]]) -> [[f32; C]; R],
-{
+/// Cuts `b` into panels of `C` columns.
+struct Pack<'a, const C: usize> {
+    b: Operand<'a>,
+    packed: &'a mut Packed,
+}
+
+impl<const C: usize> Loop for Pack<'_, C> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Product {
-            shape: [m, k, n],
-            a,
-            b,
-            c,
-            packed,
-        } = self.product;
-        packed.resize(n.div_ceil(C) * k * C, 0.0);
-        let packed = packed.as_chunks_mut::<C>().0;
-        pack_right(packed, [k, n], b);
-        let mut last_rows = Vec::new();
-        for (number, c_rows) in c.chunks_mut(R * n).enumerate() {
-            let first = number * R;
-            let strip = match a {
-                _ if m - first < R => {
-                    last_rows.resize(k * R, 0.0);
-                    pack_last_rows::<R>(&mut last_rows, a, [m, k], first)
-                }
-                Left::Rows(a) => Strip {
-                    values: &a[first * k..],
-                    row: k,
-                    step: 1,
-                },
-                Left::Columns(a) => Strip {
-                    values: &a[first..],
-                    row: 1,
-                    step: m,
-                },
-            };
-            let columns = (0..n).step_by(C);
-            for (panel, column) in packed.chunks_exact(k).zip(columns) {
-                let sums = (self.block)(strip, panel);
-                for (row, sum) in c_rows.chunks_exact_mut(n).zip(&sums) {
-                    // Whole blocks have a length that the compiler knows.
-                    if let Some(row) = row[column..].first_chunk_mut::<C>() {
-                        for (c, s) in row.iter_mut().zip(sum) {
-                            *c += s;
+        let Self { b, packed } = self;
+        let [k, n] = packed.shape;
+        let len = n.div_ceil(C) * k * C;
+        packed.values.resize(len + Packed::LINE, 0.0);
+        let begin = packed.begin();
+        let panels = packed.values[begin..][..len].as_chunks_mut::<C>().0;
+        for (panel, column) in panels.chunks_exact_mut(k.max(1)).zip((0..n).step_by(C)) {
+            let width = C.min(n - column);
+            if width < C {
+                panel.fill([0.0; C]);
+            }
+            match b {
+                Operand::Rows(b) => {
+                    for (packed, row) in panel.iter_mut().zip(b.chunks_exact(n)) {
+                        let row = &row[column..column + width];
+                        match row.first_chunk() {
+                            Some(row) => *packed = *row,
+                            None => packed[..width].copy_from_slice(row),
                         }
-                    } else {
-                        for (c, s) in row[column..].iter_mut().zip(sum) {
-                            *c += s;
+                    }
+                }
+                Operand::Columns(b) => {
+                    for (at, values) in b.chunks_exact(k).skip(column).take(C).enumerate() {
+                        for (packed, value) in panel.iter_mut().zip(values) {
+                            packed[at] = *value;
                         }
                     }
                 }
@@ -173,48 +209,96 @@ where
     }
 }
 
-/// Cuts `b` into panels of `C` columns, zero-padded on the right.
-#[inline(always)]
-fn pack_right<const C: usize>(packed: &mut [[f32; C]], [k, n]: [usize; 2], b: &[f32]) {
-    for (panel, column) in packed.chunks_exact_mut(k).zip((0..n).step_by(C)) {
+/// Adds `a · b` to `c`, of `m` rows, block by block. A panel stays in the cache while
+/// all rows are multiplied by it.
+fn multiply<const C: usize, B: Block<C>>(
+    block: B,
+    m: usize,
+    a: Operand<'_>,
+    b: &Packed,
+    c: &mut [f32],
+) {
+    let [k, n] = b.shape;
+    let panels = b.values[b.begin()..].as_chunks::<C>().0.chunks_exact(k);
+    for (column, panel) in (0..n).step_by(C).zip(panels) {
         let width = C.min(n - column);
-        for (packed, row) in panel.iter_mut().zip(b.chunks_exact(n)) {
-            if width == C {
-                packed.copy_from_slice(&row[column..column + C]);
-            } else {
-                *packed = [0.0; C];
-                packed[..width].copy_from_slice(&row[column..]);
-            }
-        }
-    }
-}
-
-/// Copies the rows of `a` from `first` on, fewer than `R`, column by column, with zeros
-/// below them.
-fn pack_last_rows<'p, const R: usize>(
-    packed: &'p mut [f32],
-    a: Left<'_>,
-    [m, k]: [usize; 2],
-    first: usize,
-) -> Strip<'p> {
-    for (p, group) in packed.as_chunks_mut::<R>().0.iter_mut().enumerate() {
-        for (i, value) in group.iter_mut().enumerate().take(m - first) {
-            *value = match a {
-                Left::Rows(a) => a[(first + i) * k + p],
-                Left::Columns(a) => a[p * m + first + i],
+        let mut first = 0;
+        while let Some(rows) = B::ROWS.iter().find(|rows| **rows <= m - first) {
+            let strip = match a {
+                Operand::Rows(a) => Strip {
+                    values: &a[first * k..],
+                    row: k,
+                    step: 1,
+                },
+                Operand::Columns(a) => Strip {
+                    values: &a[first..],
+                    row: 1,
+                    step: m,
+                },
             };
+            let c = &mut c[first * n + column..];
+            if width == C {
+                block.add(*rows, strip, panel, c, n);
+            } else {
+                add_narrow(block, *rows, strip, panel, c, [width, n]);
+            }
+            first += rows;
         }
-    }
-    Strip {
-        values: packed,
-        row: 1,
-        step: R,
     }
 }
 
-/// One block of the result.
-fn block<const R: usize, const C: usize>(left: Strip<'_>, right: &[[f32; C]]) -> [[f32; C]; R] {
-    let mut sums = [[0.0f32; C]; R];
+/// Adds a block of which only the first `width` columns count.
+fn add_narrow<const C: usize, B: Block<C>>(
+    block: B,
+    rows: usize,
+    left: Strip<'_>,
+    right: &[[f32; C]],
+    c: &mut [f32],
+    [width, stride]: [usize; 2],
+) {
+    /// The most rows of any block.
+    const ROWS_MAX: usize = 12;
+    let mut whole = [[0.0; C]; ROWS_MAX];
+    let whole = &mut whole[..rows];
+    for (whole, c) in whole.iter_mut().zip(c.chunks(stride)) {
+        whole[..width].copy_from_slice(&c[..width]);
+    }
+    block.add(rows, left, right, whole.as_flattened_mut(), C);
+    for (whole, c) in whole.iter().zip(c.chunks_mut(stride)) {
+        c[..width].copy_from_slice(&whole[..width]);
+    }
+}
+
+/// Blocks in plain code.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Block<PORTABLE_COLUMNS> for Portable {
+    const ROWS: &'static [usize] = &PORTABLE_ROWS;
+
+    fn add(
+        self,
+        rows: usize,
+        left: Strip<'_>,
+        right: &[[f32; PORTABLE_COLUMNS]],
+        c: &mut [f32],
+        stride: usize,
+    ) {
+        match rows {
+            6 => add_portable::<6>(left, right, c, stride),
+            2 => add_portable::<2>(left, right, c, stride),
+            _ => add_portable::<1>(left, right, c, stride),
+        }
+    }
+}
+
+fn add_portable<const R: usize>(
+    left: Strip<'_>,
+    right: &[[f32; PORTABLE_COLUMNS]],
+    c: &mut [f32],
+    stride: usize,
+) {
+    let mut sums = [[0.0f32; PORTABLE_COLUMNS]; R];
     for (p, b) in right.iter().enumerate() {
         for (i, sum) in sums.iter_mut().enumerate() {
             let a = left.values[i * left.row + p * left.step];
@@ -223,7 +307,11 @@ fn block<const R: usize, const C: usize>(left: Strip<'_>, right: &[[f32; C]]) ->
             }
         }
     }
-    sums
+    for (c, sum) in c.chunks_mut(stride).zip(sums) {
+        for (c, sum) in c.iter_mut().zip(sum) {
+            *c += sum;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -273,11 +361,22 @@ mod tests {
                 let mut gemm = Gemm::new(kernel);
                 // Leftovers of an earlier, larger product must not leak into this one.
                 let (left, right) = (matrix(9 * 41, 9), matrix(9 * 71, 8));
-                gemm.multiply_add([41, 9, 71], Left::Rows(&left), &right, &mut [0.0; 41 * 71]);
-                for a in [Left::Rows(&a), Left::Columns(&transposed)] {
+                gemm.multiply_add([41, 9, 71], Operand::Rows(&left), &right, &mut [0.0; 41 * 71]);
+                let by_columns: Vec<f32> =
+                    (0..k * n).map(|at| b[at % k * n + at / k]).collect();
+                let mut packed = [Packed::default(), Packed::default()];
+                gemm.pack([9, 71], Operand::Rows(&right), &mut packed[0]);
+                gemm.pack([k, n], Operand::Rows(&b), &mut packed[0]);
+                gemm.pack([k, n], Operand::Columns(&by_columns), &mut packed[1]);
+                for a in [Operand::Rows(&a), Operand::Columns(&transposed)] {
                     let mut c = start.clone();
                     gemm.multiply_add([m, k, n], a, &b, &mut c);
                     prop_assert_eq!(bits(&c), bits(&expected), "{}", kernel.backend());
+                    for b in &packed {
+                        let mut c = start.clone();
+                        gemm.multiply_add_packed(m, a, b, &mut c);
+                        prop_assert_eq!(bits(&c), bits(&expected), "{}", kernel.backend());
+                    }
                 }
             }
         }

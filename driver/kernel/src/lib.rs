@@ -85,7 +85,7 @@ mod x86;
 use hasher_work::{Digest, Nonce, Target, Work};
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendError};
-pub use gemm::{Gemm, Left};
+pub use gemm::{Gemm, Operand, Packed};
 pub use kernel::Kernel;
 pub use product::{BLOCK_OUTPUTS, BlockTile, TILE_INPUTS};
 pub use scan::ScanOrder;

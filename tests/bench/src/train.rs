@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use hasher_kernel::{Gemm, Left};
+use hasher_kernel::{Gemm, Operand};
 use hasher_model::Kind;
 use hasher_train::data::{Dataset, digits};
 use hasher_train::{Activation, Kinds, STEPS_MAX, TrainConfig, Trainer, Weights};
@@ -89,7 +89,7 @@ pub fn products(turns: usize, report: &mut Report) {
                 operations
             }),
             Candidate::new("hasher", || {
-                gemm.multiply_add([m, k, n], Left::Rows(&a), &b, black_box(&mut ours));
+                gemm.multiply_add([m, k, n], Operand::Rows(&a), &b, black_box(&mut ours));
                 operations
             }),
         ];

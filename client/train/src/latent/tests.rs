@@ -50,9 +50,8 @@ fn decoded(latents: &mut Latents, seeds: &mut Vec<Seed>) -> Vec<f32> {
         .flat_map(|at| dense.gain(at).to_vec())
         .collect();
     for index in EMBEDDING..=SHAPE.head() {
-        let linear = dense.linear(index);
-        all.extend(linear.weight);
-        all.extend(linear.bias);
+        all.extend(dense.weight(index));
+        all.extend(dense.linear(index).bias);
     }
     all
 }
@@ -153,7 +152,7 @@ fn first_weights_have_the_variance_of_one_over_inputs() {
         let q = SHAPE.layer_matrices(0).q;
         let mut dense = Dense::new(&SHAPE);
         latents.update(&mut Vec::new(), &mut dense).unwrap();
-        let weights = dense.linear(q).weight;
+        let weights = dense.weight(q);
         let variance = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
         let expected = 1.0 / SHAPE.width as f32;
         // `tern` rounds a third of the weights to zero and the others down.
@@ -203,11 +202,12 @@ fn flat_kinds_hold_the_weights_themselves_and_their_gradient_is_the_weights() {
         latents.values[bias] = -5.0 / 64.0;
         let (mut seeds, mut dense) = (Vec::new(), Dense::new(&SHAPE));
         latents.update(&mut seeds, &mut dense).unwrap();
-        let linear = dense.linear(SHAPE.layer_matrices(0).q);
-        assert_eq!(linear.bias[3], -5.0 / 64.0);
+        let q_index = SHAPE.layer_matrices(0).q;
+        assert_eq!(dense.linear(q_index).bias[3], -5.0 / 64.0);
         // Weights keep their sign or become zero.
         let real = &latents.values[q.latents.start..][..q.shape.weights()];
-        let pairs = || linear.weight.iter().zip(real);
+        let weight = dense.weight(q_index);
+        let pairs = || weight.iter().zip(real);
         assert!(
             pairs().all(|(w, l)| w * l >= 0.0 || l.abs() < 0.05),
             "{kind}"
@@ -244,7 +244,7 @@ fn float_weights_are_the_latents() {
     assert!(seeds.is_empty());
     assert_eq!(dense.gain(1)[0], 0.123);
     let first = latents.parts[EMBEDDING].latents.start;
-    assert_eq!(dense.linear(EMBEDDING).weight[5], latents.values[first + 5]);
+    assert_eq!(dense.weight(EMBEDDING)[5], latents.values[first + 5]);
     latents.values[first] = f32::NAN;
     assert!(latents.update(&mut seeds, &mut dense).is_err());
 }

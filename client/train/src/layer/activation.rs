@@ -10,6 +10,7 @@
 use hasher_kernel::{Loop, run};
 use hasher_model::CodeRange;
 
+use super::gelu;
 use crate::config::{Activation, Surrogate};
 use crate::rng::Rng;
 
@@ -95,12 +96,16 @@ impl Quantiser {
         self.code(z, u) * self.unit + self.origin
     }
 
-    /// The output for `z` without any dither.
-    fn undithered(&self, z: f32) -> f32 {
+    /// Writes the outputs for `z` without any dither.
+    fn undithered(&self, z: &[f32], y: &mut [f32]) {
         match (self.form.activation, self.range) {
-            (Activation::Gelu, CodeRange::Signed) => z,
-            (Activation::Gelu, CodeRange::Unsigned) => gelu(z),
-            _ => self.round(z, 0.5),
+            (Activation::Gelu, CodeRange::Signed) => y.copy_from_slice(z),
+            (Activation::Gelu, CodeRange::Unsigned) => gelu::forward(z, y),
+            _ => {
+                for (y, z) in y.iter_mut().zip(z) {
+                    *y = self.round(*z, 0.5);
+                }
+            }
         }
     }
 
@@ -110,7 +115,7 @@ impl Quantiser {
         match (self.form.activation, self.form.surrogate) {
             (_, Surrogate::Frozen) => dy.fill(0.0),
             (Activation::Gelu, _) if self.range == CodeRange::Signed => {}
-            (Activation::Gelu, _) => pairs.for_each(|(dy, z)| *dy *= gelu_slope(*z)),
+            (Activation::Gelu, _) => gelu::backward(z, dy),
             (_, Surrogate::StraightThrough) => {}
             (_, Surrogate::Clipped) => run(Clip {
                 quantiser: *self,
@@ -155,19 +160,6 @@ fn floor(x: f32) -> f32 {
     if nearest > x { nearest - 1.0 } else { nearest }
 }
 
-/// x · Φ(x), with Φ the normal distribution.
-fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2))
-}
-
-/// Derivative of [`gelu`]: Φ(x) + x · φ(x).
-fn gelu_slope(x: f32) -> f32 {
-    /// 1 / √(2π).
-    const DENSITY: f32 = 0.398_942_3;
-    let share = 0.5 * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2));
-    share + x * DENSITY * libm::expf(-0.5 * x * x)
-}
-
 /// Distribution function of the logistic distribution.
 fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + libm::expf(-x))
@@ -201,10 +193,7 @@ impl FastDither {
 impl Activate for FastDither {
     fn activate(&mut self, _: Lane, quantiser: &Quantiser, z: &[f32], y: &mut [f32]) {
         if quantiser.form.activation != Activation::Hash {
-            for (z, y) in z.iter().zip(y) {
-                *y = quantiser.undithered(*z);
-            }
-            return;
+            return quantiser.undithered(z, y);
         }
         if quantiser.form.surrogate == Surrogate::Logistic {
             return self.activate_with_noise(quantiser, z, y);
@@ -234,23 +223,21 @@ impl Loop for Dithered<'_> {
         // 8 units a draw for every width: an unused draw costs less than a
         // loop whose length depends on the bits of dither.
         const UNITS: usize = 8;
+        /// Draws that are made one after the other, for a loop of vectors to take.
+        const DRAWS: usize = 16;
         let FastDither { rng, bits } = self.dither;
         let mask = 0xff >> (8 - *bits);
         // A power of two, so the product is as exact as a division.
         let step = 1.0 / (1u32 << *bits) as f32;
-        let dither = |random: u8| (f32::from(random & mask) + 0.5) * step;
-        let (z, z_rest) = self.z.as_chunks::<UNITS>();
-        let (y, y_rest) = self.y.as_chunks_mut::<UNITS>();
-        for (z, y) in z.iter().zip(y) {
-            let random = rng.next_u64().to_le_bytes();
-            for i in 0..UNITS {
-                y[i] = self.quantiser.round(z[i], dither(random[i]));
+        let mut random = [[0; UNITS]; DRAWS];
+        let blocks = self.z.chunks(UNITS * DRAWS);
+        for (z, y) in blocks.zip(self.y.chunks_mut(UNITS * DRAWS)) {
+            for draw in &mut random[..z.len().div_ceil(UNITS)] {
+                *draw = rng.next_u64().to_le_bytes();
             }
-        }
-        if !z_rest.is_empty() {
-            let random = rng.next_u64().to_le_bytes();
-            for ((z, y), random) in z_rest.iter().zip(y_rest).zip(random) {
-                *y = self.quantiser.round(*z, dither(random));
+            for ((z, y), random) in z.iter().zip(y).zip(random.as_flattened()) {
+                let dither = (f32::from(*random & mask) + 0.5) * step;
+                *y = self.quantiser.round(*z, dither);
             }
         }
     }
@@ -304,7 +291,8 @@ pub(crate) mod tests {
                     _ => t.clamp(0.0, quantiser.max),
                 };
                 *y = match quantiser.form.activation {
-                    Activation::Gelu => quantiser.undithered(*z),
+                    Activation::Gelu if quantiser.range == CodeRange::Signed => *z,
+                    Activation::Gelu => gelu::gelu(*z),
                     _ => t * quantiser.unit + quantiser.origin,
                 };
             }

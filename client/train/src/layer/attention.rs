@@ -3,7 +3,7 @@
 
 use hasher_kernel::{Loop, run};
 
-use crate::vector::{Rows, add_mixture, add_scaled, dot, exp};
+use crate::vector::{LANES, Strided, add_mixture, dot, dots, exp};
 
 /// Shape of one attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +40,26 @@ impl Attention {
         rows * self.heads * self.positions
     }
 
-    /// How many positions the one of row `row` sees.
-    fn seen(&self, row: usize) -> usize {
+    /// How many positions the one of this number sees.
+    fn seen(&self, position: usize) -> usize {
         if self.is_causal {
-            row % self.positions + 1
+            position + 1
         } else {
             self.positions
         }
+    }
+
+    /// The first position that sees the one of this number.
+    fn first_that_sees(&self, position: usize) -> usize {
+        if self.is_causal { position } else { 0 }
+    }
+
+    /// Each head of each example, of so many values in all: its number and the example's
+    /// first row.
+    fn runs(&self, values: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (heads, positions) = (self.heads, self.positions);
+        let examples = values / (self.width * positions);
+        (0..examples * heads).map(move |run| (run % heads, run / heads * positions))
     }
 
     fn score_scale(&self) -> f32 {
@@ -72,16 +85,13 @@ impl Attention {
         weights: &[f32],
         d_out: &[f32],
         gradient: QkvGradient<'_>,
-        d_weights: &mut Vec<f32>,
     ) {
-        d_weights.resize(self.positions, 0.0);
         run(Backward {
             attention: *self,
             qkv,
             weights,
             d_out,
             gradient,
-            d_weights,
         });
     }
 }
@@ -104,27 +114,46 @@ impl Loop for Forward<'_> {
             weights,
             out,
         } = self;
-        let (width, heads) = (attention.width, attention.heads);
+        let Attention {
+            positions,
+            heads,
+            width,
+            ..
+        } = attention;
         let head_width = width / heads;
         let scale = attention.score_scale();
+        let mut keys = Columns::new(attention);
+        let mut scores = vec![[0.0; LANES]; keys.blocks()];
         out.fill(0.0);
-        let runs = weights.chunks_exact_mut(attention.positions).enumerate();
-        for (run, weights) in runs {
-            let (row, head) = (run / heads, run % heads);
-            let first = row - row % attention.positions;
-            let at = |row: usize| row * width + head * head_width..;
-            let q = &qkv.q[at(row)][..head_width];
-            let (weights, unseen) = weights.split_at_mut(attention.seen(row));
-            unseen.fill(0.0);
-            for (j, weight) in weights.iter_mut().enumerate() {
-                *weight = dot(q, &qkv.k[at(first + j)][..head_width]) * scale;
-            }
-            soft_max(weights);
-            let values = Rows {
-                values: &qkv.v[at(first)],
+        for (head, first) in attention.runs(qkv.q.len()) {
+            let at = |row: usize| (first + row) * width + head * head_width..;
+            keys.take(&qkv.k[at(0)]);
+            let values = Strided {
+                values: &qkv.v[at(0)],
                 stride: width,
             };
-            add_mixture(&mut out[at(row)][..head_width], weights, values);
+            for row in 0..positions {
+                let seen = attention.seen(row);
+                let scores = &mut scores[..seen.div_ceil(LANES)];
+                keys.dots(&qkv.q[at(row)][..head_width], scores);
+                for score in scores.as_flattened_mut() {
+                    *score *= scale;
+                }
+                if let Some((last, blocks)) = scores.split_last_mut() {
+                    // What is missing of the last block weighs nothing.
+                    last[seen - blocks.len() * LANES..].fill(f32::NEG_INFINITY);
+                    soft_max_blocks(blocks, last);
+                }
+                let begin = ((first + row) * heads + head) * positions;
+                let (weights, unseen) = weights[begin..][..positions].split_at_mut(seen);
+                weights.copy_from_slice(&scores.as_flattened()[..seen]);
+                unseen.fill(0.0);
+                let weights = Strided {
+                    values: weights,
+                    stride: 1,
+                };
+                add_mixture(&mut out[at(row)][..head_width], seen, weights, values);
+            }
         }
     }
 }
@@ -135,8 +164,6 @@ struct Backward<'a> {
     weights: &'a [f32],
     d_out: &'a [f32],
     gradient: QkvGradient<'a>,
-    /// Scratch, as many as there are positions.
-    d_weights: &'a mut [f32],
 }
 
 impl Loop for Backward<'_> {
@@ -150,37 +177,109 @@ impl Loop for Backward<'_> {
             weights,
             d_out,
             gradient,
-            d_weights,
         } = self;
-        let (width, heads) = (attention.width, attention.heads);
+        let Attention {
+            positions,
+            heads,
+            width,
+            ..
+        } = attention;
         let head_width = width / heads;
         let scale = attention.score_scale();
-        for (run, weights) in weights.chunks_exact(attention.positions).enumerate() {
-            let (row, head) = (run / heads, run % heads);
-            let first = row - row % attention.positions;
-            let at = |row: usize| row * width + head * head_width..;
-            let d_out = &d_out[at(row)][..head_width];
-            let weights = &weights[..attention.seen(row)];
-            let d_weights = &mut d_weights[..weights.len()];
-            for (j, d_weight) in d_weights.iter_mut().enumerate() {
-                *d_weight = dot(d_out, &qkv.v[at(first + j)][..head_width]);
-            }
-            let mean = dot(weights, d_weights);
-            for (weight, d_weight) in weights.iter().zip(d_weights.iter_mut()) {
-                *d_weight = weight * (*d_weight - mean) * scale;
-            }
-            let d_scores = &*d_weights;
-            let keys = Rows {
-                values: &qkv.k[at(first)],
+        let mut values = Columns::new(attention);
+        // Gradients of a row's weights, then of the scores of each row.
+        let mut d_weights = vec![[0.0; LANES]; values.blocks()];
+        let mut d_scores = vec![0.0; positions * positions];
+        for (head, first) in attention.runs(d_out.len()) {
+            let at = |row: usize| (first + row) * width + head * head_width..;
+            let of_row = |row: usize| ((first + row) * heads + head) * positions..;
+            let rows_of = |matrix| Strided {
+                values: matrix,
                 stride: width,
             };
-            add_mixture(&mut gradient.q[at(row)][..head_width], d_scores, keys);
-            let q = &qkv.q[at(row)][..head_width];
-            for (j, (weight, d_score)) in weights.iter().zip(d_scores).enumerate() {
-                let key = at(first + j);
-                add_scaled(&mut gradient.v[key.clone()][..head_width], *weight, d_out);
-                add_scaled(&mut gradient.k[key][..head_width], *d_score, q);
+            values.take(&qkv.v[at(0)]);
+            for (row, d_scores) in d_scores.chunks_exact_mut(positions).enumerate() {
+                let seen = attention.seen(row);
+                let d_weights = &mut d_weights[..seen.div_ceil(LANES)];
+                values.dots(&d_out[at(row)][..head_width], d_weights);
+                let d_weights = &d_weights.as_flattened()[..seen];
+                let weights = &weights[of_row(row)][..seen];
+                let mean = dot(weights, d_weights);
+                let d_scores = &mut d_scores[..seen];
+                for ((d_score, weight), d) in d_scores.iter_mut().zip(weights).zip(d_weights) {
+                    *d_score = weight * (*d - mean) * scale;
+                }
+                let d_scores = Strided {
+                    values: d_scores,
+                    stride: 1,
+                };
+                let d_q = &mut gradient.q[at(row)][..head_width];
+                add_mixture(d_q, seen, d_scores, rows_of(&qkv.k[at(0)]));
             }
+            for key in 0..positions {
+                // The rows that see it, one after the other.
+                let row = attention.first_that_sees(key);
+                let count = positions - row;
+                let weights = Strided {
+                    values: &weights[of_row(row)][key..],
+                    stride: heads * positions,
+                };
+                let d_v = &mut gradient.v[at(key)][..head_width];
+                add_mixture(d_v, count, weights, rows_of(&d_out[at(row)]));
+                let d_scores = Strided {
+                    values: &d_scores[row * positions + key..],
+                    stride: positions,
+                };
+                let d_k = &mut gradient.k[at(key)][..head_width];
+                add_mixture(d_k, count, d_scores, rows_of(&qkv.q[at(row)]));
+            }
+        }
+    }
+}
+
+/// One head of an example's keys or values by columns: sixteen positions side by side.
+struct Columns {
+    width: usize,
+    head_width: usize,
+    positions: usize,
+    /// Blocks of positions, each of `head_width` columns.
+    values: Vec<[f32; LANES]>,
+}
+
+impl Columns {
+    fn new(attention: Attention) -> Self {
+        let head_width = attention.width / attention.heads;
+        let blocks = attention.positions.div_ceil(LANES);
+        Self {
+            width: attention.width,
+            head_width,
+            positions: attention.positions,
+            values: vec![[0.0; LANES]; blocks * head_width],
+        }
+    }
+
+    fn blocks(&self) -> usize {
+        self.positions.div_ceil(LANES)
+    }
+
+    /// Takes a head whose first value is that of `rows`.
+    #[inline(always)]
+    fn take(&mut self, rows: &[f32]) {
+        for (position, row) in rows.chunks(self.width).take(self.positions).enumerate() {
+            let (block, lane) = (position / LANES, position % LANES);
+            let columns = &mut self.values[block * self.head_width..][..self.head_width];
+            for (column, value) in columns.iter_mut().zip(row) {
+                column[lane] = *value;
+            }
+        }
+    }
+
+    /// Writes the products of `a` with the first of the positions.
+    #[inline(always)]
+    fn dots(&self, a: &[f32], products: &mut [[f32; LANES]]) {
+        let blocks = self.values.chunks_exact(self.head_width);
+        for (products, columns) in products.iter_mut().zip(blocks) {
+            *products = dots(a, columns);
         }
     }
 }
@@ -188,12 +287,18 @@ impl Loop for Backward<'_> {
 /// Replaces scores by their soft-max.
 #[inline(always)]
 pub(crate) fn soft_max(scores: &mut [f32]) {
-    const LANES: usize = 16;
     let (blocks, rest) = scores.as_chunks_mut::<LANES>();
     // What is missing of the last block weighs nothing.
     let mut last = [f32::NEG_INFINITY; LANES];
     last[..rest.len()].copy_from_slice(rest);
-    let mut most = last;
+    soft_max_blocks(blocks, &mut last);
+    rest.copy_from_slice(&last[..rest.len()]);
+}
+
+/// [`soft_max`] of whole blocks, the last of which lies elsewhere.
+#[inline(always)]
+fn soft_max_blocks(blocks: &mut [[f32; LANES]], last: &mut [f32; LANES]) {
+    let mut most = *last;
     for block in blocks.iter() {
         for i in 0..LANES {
             most[i] = most[i].max(block[i]);
@@ -201,17 +306,16 @@ pub(crate) fn soft_max(scores: &mut [f32]) {
     }
     let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
     let mut sums = [0.0; LANES];
-    for block in blocks.iter_mut().chain([&mut last]) {
+    for block in blocks.iter_mut().chain([&mut *last]) {
         for i in 0..LANES {
             block[i] = exp(block[i] - most);
             sums[i] += block[i];
         }
     }
     let scale = 1.0 / sums.iter().sum::<f32>();
-    for block in blocks.iter_mut().chain([&mut last]) {
+    for block in blocks.iter_mut().chain([last]) {
         block.iter_mut().for_each(|s| *s *= scale);
     }
-    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 #[cfg(test)]
@@ -246,7 +350,7 @@ mod tests {
                 let (q, rest) = gradient.split_at_mut(len);
                 let (k, v) = rest.split_at_mut(len);
                 let gradient = QkvGradient { q, k, v };
-                attention.backward(qkv, &weights, &weights_of_y, gradient, &mut Vec::new());
+                attention.backward(qkv, &weights, &weights_of_y, gradient);
             }
             out.iter()
                 .zip(&weights_of_y)

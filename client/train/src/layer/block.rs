@@ -49,7 +49,6 @@ pub(crate) struct BlockScratch {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
-    attention: Vec<f32>,
 }
 
 impl BlockState {
@@ -85,7 +84,6 @@ impl BlockScratch {
             q: narrow(),
             k: narrow(),
             v: narrow(),
-            attention: vec![0.0; shape.positions],
         }
     }
 }
@@ -220,12 +218,7 @@ impl Block<'_> {
     ) {
         let (matrices, index) = (self.matrices(), self.shape.layer_matrices(self.layer));
         let BlockScratch {
-            narrow,
-            q,
-            k,
-            v,
-            attention,
-            ..
+            narrow, q, k, v, ..
         } = scratch;
         let o = gradient.linear(index.o);
         matrices
@@ -248,7 +241,6 @@ impl Block<'_> {
             &state.attention,
             narrow,
             QkvGradient { q, k, v },
-            attention,
         );
         narrow.fill(0.0);
         let parts = [

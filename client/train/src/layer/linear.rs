@@ -1,6 +1,6 @@
 //! `y = x·Wᵀ + b`.
 
-use hasher_kernel::{Gemm, Left};
+use hasher_kernel::{Gemm, Operand, Packed};
 
 /// A dense layer over borrowed weights.
 #[derive(Debug, Clone, Copy)]
@@ -9,10 +9,10 @@ pub(crate) struct Linear<'a> {
     pub inputs: usize,
     /// Values per output row.
     pub outputs: usize,
-    /// `outputs × inputs`, by rows.
-    pub weight: &'a [f32],
-    /// The same weights as `inputs × outputs`, by rows.
-    pub transposed: &'a [f32],
+    /// `outputs × inputs`.
+    pub weight: &'a Packed,
+    /// The same weights as `inputs × outputs`.
+    pub transposed: &'a Packed,
     /// One value per output.
     pub bias: &'a [f32],
 }
@@ -47,8 +47,7 @@ impl Linear<'_> {
 
     fn add_product(&self, gemm: &mut Gemm, x: &[f32], y: &mut [f32]) {
         let rows = y.len() / self.outputs;
-        let shape = [rows, self.inputs, self.outputs];
-        gemm.multiply_add(shape, Left::Rows(x), self.transposed, y);
+        gemm.multiply_add_packed(rows, Operand::Rows(x), self.transposed, y);
     }
 
     /// Adds the gradients of weights and bias, given dL/dy and the forward's `x`.
@@ -66,14 +65,13 @@ impl Linear<'_> {
         }
         let rows = dy.len() / self.outputs;
         let shape = [self.outputs, rows, self.inputs];
-        gemm.multiply_add(shape, Left::Columns(dy), x, gradient.weight);
+        gemm.multiply_add(shape, Operand::Columns(dy), x, gradient.weight);
     }
 
     /// Adds dL/dx, given dL/dy.
     pub(crate) fn backward_input(&self, gemm: &mut Gemm, dy: &[f32], dx: &mut [f32]) {
         let rows = dy.len() / self.outputs;
-        let shape = [rows, self.outputs, self.inputs];
-        gemm.multiply_add(shape, Left::Rows(dy), self.weight, dx);
+        gemm.multiply_add_packed(rows, Operand::Rows(dy), self.weight, dx);
     }
 }
 
@@ -91,20 +89,17 @@ mod tests {
         let run = |point: &[f32], gradient: Option<&mut [f32]>| {
             let (weight, rest) = point.split_at(parts[0]);
             let (bias, x) = rest.split_at(parts[1]);
-            let mut transposed = vec![0.0; weight.len()];
-            for o in 0..outputs {
-                for i in 0..inputs {
-                    transposed[i * outputs + o] = weight[o * inputs + i];
-                }
-            }
+            let mut gemm = Gemm::default();
+            let [mut packed, mut transposed] = [Packed::default(), Packed::default()];
+            gemm.pack([outputs, inputs], Operand::Rows(weight), &mut packed);
+            gemm.pack([inputs, outputs], Operand::Columns(weight), &mut transposed);
             let layer = Linear {
                 inputs,
                 outputs,
-                weight,
+                weight: &packed,
                 transposed: &transposed,
                 bias,
             };
-            let mut gemm = Gemm::default();
             let mut y = vec![0.0; rows * outputs];
             layer.forward(&mut gemm, x, &mut y);
             if let Some(gradient) = gradient {

@@ -97,9 +97,9 @@ fn the_model_is_made_of_the_average_of_the_latents() {
 fn has_last_weights(trainer: &Trainer<'_>) -> bool {
     let averaged = trainer.averaged_network().unwrap();
     let matrices = 1..=averaged.shape.matrices().len();
-    matrices.into_iter().all(|index| {
-        averaged.dense.linear(index).weight == trainer.network.dense.linear(index).weight
-    })
+    matrices
+        .into_iter()
+        .all(|index| averaged.dense.weight(index) == trainer.network.dense.weight(index))
 }
 
 #[test]
