@@ -231,15 +231,18 @@ impl<S: Carrier> Session<S> {
             stalls_at =
                 is_unsent.then(|| stalls_at.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT));
             let reads = has_room && self.digesting.is_none() && !is_ahead;
+            // Most sessions have neither, and each look costs as much as a small digest.
+            let waits_for_answers = has_room && !self.open.is_empty();
+            let tells_news = has_room && self.subscription.is_to_something();
             tokio::select! {
                 io = self.link.advance(reads), if reads || is_unsent => match io {
                     Io::Read => self.hub.eager().note_read(),
                     Io::Written => stalls_at = None,
                     Io::Closed => return End::Client,
                 },
-                Some(answer) = self.answers.recv(), if has_room => self.on_answer(answer),
+                Some(answer) = self.answers.recv(), if waits_for_answers => self.on_answer(answer),
                 digested = join(&mut self.digesting) => self.on_digested(digested),
-                event = self.subscription.next(&self.hub), if has_room => self.link.push(&event),
+                event = self.subscription.next(&self.hub), if tells_news => self.link.push(&event),
                 () = tokio::task::yield_now(), if is_ring_awake => {}
                 () = sleep_until(stalls_at) => return End::Stalled,
                 () = &mut stopped => return End::Shutdown,
@@ -344,7 +347,8 @@ impl<S: Carrier> Session<S> {
     }
 
     fn drain_answers(&mut self) {
-        while self.link.has_room()
+        while !self.open.is_empty()
+            && self.link.has_room()
             && let Ok(answer) = self.answers.try_recv()
         {
             self.on_answer(answer);

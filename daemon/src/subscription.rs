@@ -60,6 +60,11 @@ impl Subscription {
         self.inventory.mark_changed();
     }
 
+    /// Whether there may be events.
+    pub(crate) const fn is_to_something(&self) -> bool {
+        self.topics.0 != Topics::NONE.0
+    }
+
     /// The next event; cancel-safe.
     pub(crate) async fn next(&mut self, hub: &Hub) -> Frame {
         loop {
