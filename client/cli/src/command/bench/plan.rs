@@ -184,7 +184,7 @@ impl Plan {
         plan.add_taught(TaskName::Text, "hb16 taught by float, d 128", base);
 
         let fashion = |width| TrainConfig {
-            steps: 2500,
+            steps: 8000,
             batch: 256,
             width,
             hidden: 2 * width,
