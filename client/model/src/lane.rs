@@ -55,12 +55,14 @@ impl Oracle {
     /// the caller puts the nearest codes, packed, which are all zero so far. All lanes
     /// until the next [`Oracle::clear`] must have equally many of equal size.
     pub fn add(&mut self, key: LaneKey, code_bits: u32, units: usize) -> &mut [u8] {
-        self.messages.extend(b"HSHRlan1");
-        self.messages.extend(key.layer.to_le_bytes());
-        self.messages.extend([key.site, code_bits as u8]);
-        self.messages.extend(key.pass.to_le_bytes());
-        self.messages.extend(key.position.to_le_bytes());
-        self.messages.extend((units as u16).to_le_bytes());
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix[..8].copy_from_slice(b"HSHRlan1");
+        prefix[8..10].copy_from_slice(&key.layer.to_le_bytes());
+        prefix[10..12].copy_from_slice(&[key.site, code_bits as u8]);
+        prefix[12..14].copy_from_slice(&key.pass.to_le_bytes());
+        prefix[14..18].copy_from_slice(&key.position.to_le_bytes());
+        prefix[18..].copy_from_slice(&(units as u16).to_le_bytes());
+        self.messages.extend_from_slice(&prefix);
         let begin = self.messages.len();
         let packed = (units * code_bits as usize).div_ceil(8);
         self.messages.resize(begin + packed, 0);

@@ -363,7 +363,10 @@ fn mix(weights: &[i64], values: &[i32], stride: usize, total: i64, mixed: &mut [
             for i in 0..LANES {
                 quotients[i] = quotient.divide(sums[i] as f64);
             }
-            mixed.copy_from_slice(&quotients[..mixed.len()]);
+            match mixed.first_chunk_mut() {
+                Some(mixed) => *mixed = quotients,
+                None => mixed.copy_from_slice(&quotients[..mixed.len()]),
+            }
         } else {
             // A mean is no larger than the largest of its numbers.
             iter::zip(mixed, sums).for_each(|(mixed, sum)| *mixed = divisor.divide(sum) as i32);

@@ -179,7 +179,12 @@ impl Loop for FinishBlock<'_> {
             for i in 0..BLOCK_OUTPUTS {
                 finished[i] = self.finish.sum(sums[i], biases[i]);
             }
-            out[self.first..][..count].copy_from_slice(&finished[..count]);
+            let out = &mut out[self.first..][..count];
+            // A whole block has a length that the compiler knows.
+            match out.first_chunk_mut() {
+                Some(out) => *out = finished,
+                None => out.copy_from_slice(&finished[..count]),
+            }
         }
     }
 }
