@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -63,7 +63,7 @@ impl Eager {
         }
     }
 
-    fn sleeper(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn sleeper(&self) -> MutexGuard<'_, Option<Instant>> {
         self.idle_since
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

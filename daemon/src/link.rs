@@ -66,12 +66,12 @@ impl<S: Carrier> Link<S> {
 
     /// Puts a frame behind the unsent bytes.
     pub(crate) fn push(&mut self, frame: &Frame) {
-        note_bound(Codec.encode(frame, &mut self.outgoing));
+        report_unencoded(Codec.encode(frame, &mut self.outgoing));
     }
 
     /// Puts the digests of one request behind the unsent bytes.
     pub(crate) fn push_digests(&mut self, request: RequestId, by: &ComputedBy, digests: &[Digest]) {
-        note_bound(Codec.encode_digests(request, by, digests, &mut self.outgoing));
+        report_unencoded(Codec.encode_digests(request, by, digests, &mut self.outgoing));
     }
 
     /// Puts a frame behind the unsent bytes; the descriptor leaves no later than it.
@@ -156,8 +156,9 @@ impl<S: Carrier> Link<S> {
     }
 }
 
-/// Every bound of what the daemon sends is below the protocol's.
-fn note_bound(encoded: Result<(), WireError>) {
+/// A frame that cannot be encoded is a fault of the daemon: every bound of what it sends is
+/// below the protocol's.
+fn report_unencoded(encoded: Result<(), WireError>) {
     if let Err(error) = encoded {
         error!(%error, "cannot encode an answer");
         debug_assert!(false, "{error}");

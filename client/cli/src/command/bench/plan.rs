@@ -155,7 +155,7 @@ impl Plan {
     }
 
     /// The specification's open options, one change to the text model each, and what a
-    /// budget of their own brings text and images; an hour or two.
+    /// budget of their own brings text and images; hours.
     pub fn long() -> Self {
         let mut plan = Self::empty();
         let digits = steps(&TrainConfig::default(), 3000);
