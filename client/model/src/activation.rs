@@ -44,6 +44,19 @@ impl HashActivation {
         }
     }
 
+    /// Begins anew for a model that has been checked, with the memory of before.
+    pub(crate) fn restart(&mut self, config: &Config) {
+        self.code_bits = config.code_bits;
+        self.dither_bits = config.dither_bits;
+        self.count = OracleCount::default();
+    }
+
+    /// Memory in use.
+    pub(crate) fn bytes(&self) -> usize {
+        let exact = self.exact.capacity() * size_of::<u32>();
+        exact + self.nearest.capacity() + self.oracle.bytes()
+    }
+
     /// Hashes computed so far.
     pub fn count(&self) -> OracleCount {
         self.count
@@ -207,8 +220,13 @@ impl<const R: usize> Loop for Round<'_, R> {
 
     #[inline(always)]
     fn run(self) {
+        const LANES: usize = 16;
         let Self(exact, dither, out, step, low) = self;
         let units = DITHER_BITS / R;
+        let round = |exact: u32, k: u8| {
+            let code = (exact + ((2 * u32::from(k) + 1) << (15 - R))) >> 16;
+            step * code as i16 + low
+        };
         let pieces = exact.chunks(units).zip(out.chunks_mut(units));
         for ((exact, out), digest) in pieces.zip(dither) {
             let mut k = [0; DITHER_BITS];
@@ -217,9 +235,19 @@ impl<const R: usize> Loop for Round<'_, R> {
                     *k = (byte >> (R * at)) & (0xff >> (8 - R));
                 }
             }
+            let (exact, exact_rest) = exact.as_chunks::<LANES>();
+            let (out, out_rest) = out.as_chunks_mut::<LANES>();
+            let k = k.as_chunks::<LANES>().0;
             for ((exact, k), out) in exact.iter().zip(k).zip(out) {
-                let code = (exact + ((2 * u32::from(k) + 1) << (15 - R))) >> 16;
-                *out = step * code as i16 + low;
+                let mut rounded = [0; LANES];
+                for i in 0..LANES {
+                    rounded[i] = round(exact[i], k[i]);
+                }
+                *out = rounded;
+            }
+            let k = k.get(exact.len()).into_iter().flatten();
+            for ((exact, k), out) in exact_rest.iter().zip(k).zip(out_rest) {
+                *out = round(*exact, *k);
             }
         }
     }

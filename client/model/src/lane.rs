@@ -46,6 +46,11 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// Memory in use.
+    pub fn bytes(&self) -> usize {
+        self.messages.capacity() + self.headers.capacity() * size_of::<[u8; 80]>()
+    }
+
     /// Forgets the lanes of before.
     pub fn clear(&mut self) {
         self.messages.clear();

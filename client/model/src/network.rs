@@ -4,9 +4,12 @@
 //! for anchors (see [`crate::Inference`]) and checks no sums: a [`Model`] proves
 //! when it is read that none can overflow.
 
+mod attention;
+mod scratch;
+
 use std::iter;
 
-use hasher_kernel::{Loop, run};
+use hasher_kernel::run;
 use hasher_work::{Digest, digest};
 
 use crate::activation::{HashActivation, Range};
@@ -14,29 +17,23 @@ use crate::bounds::score_factor;
 use crate::config::Task;
 use crate::kind::TILE_COLUMNS;
 use crate::lane::{LaneKey, OracleCount};
-use crate::number::{Divisor, FloatDivisor, QUOTIENT_TERMS_MAX, exp2_negative, norm};
+use crate::number::norm;
 use crate::{Matrix, Model, Request};
 
-/// Runs a model's layers for many passes at once; owns the scratch space.
+use attention::Attend;
+use scratch::Scratch;
+
+/// Runs a model's layers for many passes at once.
 ///
 /// Passes share the weights and differ in their dither. Wherever a buffer holds rows,
 /// those of the first pass come first, position by position.
 #[derive(Debug)]
 pub(crate) struct Forward<'m> {
     model: &'m Model,
-    activation: HashActivation,
     score_factor: i64,
     /// Positions of the request at hand.
     positions: usize,
-    /// Codes of all rows, each padded as the next matrix wants it.
-    codes: Vec<i16>,
-    query: Vec<i32>,
-    key: Vec<i32>,
-    value: Vec<i32>,
-    mixed: Vec<i32>,
-    /// Normed values or sums of all rows.
-    sums: Vec<i32>,
-    weights: Vec<i64>,
+    scratch: Scratch,
 }
 
 /// Where some passes stand, for keying their dither.
@@ -72,22 +69,15 @@ impl<'m> Forward<'m> {
     pub fn new(model: &'m Model) -> Self {
         Self {
             model,
-            activation: HashActivation::new(model.config()),
             score_factor: score_factor(model.config().head_width()),
             positions: 0,
-            codes: Vec::new(),
-            query: Vec::new(),
-            key: Vec::new(),
-            value: Vec::new(),
-            mixed: Vec::new(),
-            sums: Vec::new(),
-            weights: Vec::new(),
+            scratch: Scratch::take(model.config()),
         }
     }
 
     /// Hashes of the oracle so far.
     pub fn count(&self) -> OracleCount {
-        self.activation.count()
+        self.scratch.activation.count()
     }
 
     /// The residual stream (Q16, position by position) that enters layer 0. The
@@ -99,10 +89,14 @@ impl<'m> Forward<'m> {
         match config.task {
             Task::Classifier => {
                 self.positions = config.positions as usize;
-                self.codes.clear();
+                self.scratch.codes.clear();
                 for row in request.input().chunks_exact(inputs) {
-                    self.codes.extend(row.iter().map(|code| i16::from(*code)));
-                    self.codes.resize(self.codes.len() + stride - inputs, 0);
+                    self.scratch
+                        .codes
+                        .extend(row.iter().map(|code| i16::from(*code)));
+                    self.scratch
+                        .codes
+                        .resize(self.scratch.codes.len() + stride - inputs, 0);
                 }
             }
             Task::LanguageModel => self.embed_tokens(request, stride),
@@ -118,13 +112,17 @@ impl<'m> Forward<'m> {
         let start = self.model.config().vocabulary;
         let tokens: Vec<u32> = [start, start].into_iter().chain(request.tokens()).collect();
         self.positions = tokens.len() - 2;
-        self.codes.clear();
+        self.scratch.codes.clear();
         for seen in tokens.windows(3) {
             for token in seen.iter().rev() {
                 let signs = &self.model.network.tokens[*token as usize * width..][..width];
-                self.codes.extend(signs.iter().map(|sign| i16::from(*sign)));
+                self.scratch
+                    .codes
+                    .extend(signs.iter().map(|sign| i16::from(*sign)));
             }
-            self.codes.resize(self.codes.len() + stride - 3 * width, 0);
+            self.scratch
+                .codes
+                .resize(self.scratch.codes.len() + stride - 3 * width, 0);
         }
     }
 
@@ -169,7 +167,7 @@ impl<'m> Forward<'m> {
         let network = &self.model.network;
         self.quantise_normed(stage, 0, &network.last_gains, pooled);
         self.multiply(&network.head);
-        self.sums.clone()
+        self.scratch.sums.clone()
     }
 
     /// Digest of a residual stream, for anchors that depend on it.
@@ -185,20 +183,20 @@ impl<'m> Forward<'m> {
     /// Norm and hash activation of each row into `codes`.
     fn quantise_normed(&mut self, stage: Stage<'_>, site: u8, gains: &[i8], residual: &[i32]) {
         let width = gains.len();
-        self.sums.resize(residual.len(), 0);
-        norm(residual, gains, &mut self.sums);
+        self.scratch.sums.resize(residual.len(), 0);
+        norm(residual, gains, &mut self.scratch.sums);
         self.quantise_sums(stage, site, width, Range::Signed);
     }
 
     /// Hash activation of each row of `sums` into `codes`.
     fn quantise_sums(&mut self, stage: Stage<'_>, site: u8, width: usize, range: Range) {
         quantise(
-            &mut self.activation,
-            &self.sums,
+            &mut self.scratch.activation,
+            &self.scratch.sums,
             width,
             range,
             |rows| stage.lanes(site, rows),
-            &mut self.codes,
+            &mut self.scratch.codes,
         );
     }
 
@@ -207,41 +205,41 @@ impl<'m> Forward<'m> {
         let layer = &self.model.network.layers[usize::from(layer)];
         let fraction = self.code_fraction();
         for (matrix, out) in [
-            (&layer.query, &mut self.query),
-            (&layer.key, &mut self.key),
-            (&layer.value, &mut self.value),
+            (&layer.query, &mut self.scratch.query),
+            (&layer.key, &mut self.scratch.key),
+            (&layer.value, &mut self.scratch.value),
         ] {
-            multiply(matrix, &self.codes, fraction, out);
+            multiply(matrix, &self.scratch.codes, fraction, out);
         }
     }
 
     /// Soft-max attention, pass by pass and head by head, into `mixed`.
     fn attend(&mut self) {
         let config = self.model.config();
-        self.mixed.resize(self.query.len(), 0);
+        self.scratch.mixed.resize(self.scratch.query.len(), 0);
         run(Attend {
             width: config.width as usize,
             head: config.head_width(),
             positions: self.positions,
             is_causal: config.task == Task::LanguageModel,
             score_factor: self.score_factor,
-            query: &self.query,
-            key: &self.key,
-            value: &self.value,
-            mixed: &mut self.mixed,
-            weights: &mut self.weights,
+            query: &self.scratch.query,
+            key: &self.scratch.key,
+            value: &self.scratch.value,
+            mixed: &mut self.scratch.mixed,
+            scratch: &mut self.scratch.attend,
         });
     }
 
     /// Hash activation of what attention mixed.
     fn quantise_mixed(&mut self, stage: Stage<'_>) {
         quantise(
-            &mut self.activation,
-            &self.mixed,
+            &mut self.scratch.activation,
+            &self.scratch.mixed,
             self.model.config().width as usize,
             Range::Signed,
             |rows| stage.lanes(1, rows),
-            &mut self.codes,
+            &mut self.scratch.codes,
         );
     }
 
@@ -255,122 +253,32 @@ impl<'m> Forward<'m> {
     /// `sums = matrix · codes`, row by row.
     fn multiply(&mut self, matrix: &Matrix) {
         let fraction = self.code_fraction();
-        multiply(matrix, &self.codes, fraction, &mut self.sums);
+        multiply(
+            matrix,
+            &self.scratch.codes,
+            fraction,
+            &mut self.scratch.sums,
+        );
     }
 
     /// `residual += matrix · codes`, row by row.
     fn add_product(&mut self, matrix: &Matrix, fraction: u32, residual: &mut [i32]) {
-        multiply(matrix, &self.codes, fraction, &mut self.sums);
+        multiply(
+            matrix,
+            &self.scratch.codes,
+            fraction,
+            &mut self.scratch.sums,
+        );
         residual
             .iter_mut()
-            .zip(&self.sums)
+            .zip(&self.scratch.sums)
             .for_each(|(h, sum)| *h += sum);
     }
 }
 
-/// Soft-max attention of some passes over the same positions.
-struct Attend<'a> {
-    /// Values of a row, and of a head within it.
-    width: usize,
-    head: usize,
-    positions: usize,
-    is_causal: bool,
-    score_factor: i64,
-    query: &'a [i32],
-    key: &'a [i32],
-    value: &'a [i32],
-    mixed: &'a mut [i32],
-    /// Scratch: scores, then weights of one row's positions.
-    weights: &'a mut Vec<i64>,
-}
-
-impl Loop for Attend<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let (width, head) = (self.width, self.head);
-        self.weights.resize(self.positions, 0);
-        for first_row in (0..self.query.len() / width).step_by(self.positions) {
-            for first in (0..width).step_by(head) {
-                let begin = |position| (first_row + position) * width + first;
-                let keys = &self.key[begin(0)..];
-                let values = &self.value[begin(0)..];
-                for at in 0..self.positions {
-                    // A masked position scores −2³⁰ and weighs nothing, by the
-                    // model's bounds; leaving it out is the same.
-                    let seen = if self.is_causal {
-                        at + 1
-                    } else {
-                        self.positions
-                    };
-                    let weights = &mut self.weights[..seen];
-                    let query = &self.query[begin(at)..][..head];
-                    for (other, score) in weights.iter_mut().enumerate() {
-                        let product = dot(query, &keys[other * width..][..head]);
-                        *score = ((product >> 16) * self.score_factor) >> 24;
-                    }
-                    let total = soft_max(weights);
-                    let mixed = &mut self.mixed[begin(at)..][..head];
-                    mix(weights, values, width, total, mixed);
-                }
-            }
-        }
-    }
-}
-
-/// Sum of products.
-#[inline(always)]
-fn dot(a: &[i32], b: &[i32]) -> i64 {
-    iter::zip(a, b)
-        .map(|(a, b)| i64::from(*a) * i64::from(*b))
-        .sum()
-}
-
-/// Weights in Q16 in place of scores; their sum.
-#[inline(always)]
-fn soft_max(scores: &mut [i64]) -> i64 {
-    let most = scores.iter().copied().max().unwrap_or(0);
-    let mut total = 0;
-    for score in scores {
-        *score = exp2_negative(most - *score);
-        total += *score;
-    }
-    total
-}
-
-/// The mean of rows of values, `stride` apart, by weights of this sum.
-#[inline(always)]
-fn mix(weights: &[i64], values: &[i32], stride: usize, total: i64, mixed: &mut [i32]) {
-    /// Sums that stay in registers while all rows are added to them.
-    const LANES: usize = 16;
-    let (divisor, quotient) = (Divisor::new(total), FloatDivisor::new(total));
-    for (number, mixed) in mixed.chunks_mut(LANES).enumerate() {
-        let mut sums = [0; LANES];
-        for (row, weight) in weights.iter().enumerate() {
-            let row = &values[row * stride + number * LANES..];
-            if let Some(row) = row.first_chunk::<LANES>() {
-                // Beyond the head's end are values of the next one, not used below.
-                for i in 0..LANES {
-                    sums[i] += weight * i64::from(row[i]);
-                }
-            } else {
-                iter::zip(&mut sums, row).for_each(|(sum, v)| *sum += weight * i64::from(*v));
-            }
-        }
-        if weights.len() <= QUOTIENT_TERMS_MAX {
-            let mut quotients = [0; LANES];
-            for i in 0..LANES {
-                quotients[i] = quotient.divide(sums[i] as f64);
-            }
-            match mixed.first_chunk_mut() {
-                Some(mixed) => *mixed = quotients,
-                None => mixed.copy_from_slice(&quotients[..mixed.len()]),
-            }
-        } else {
-            // A mean is no larger than the largest of its numbers.
-            iter::zip(mixed, sums).for_each(|(mixed, sum)| *mixed = divisor.divide(sum) as i32);
-        }
+impl Drop for Forward<'_> {
+    fn drop(&mut self) {
+        self.scratch.put_back(self.model.config());
     }
 }
 
@@ -391,8 +299,11 @@ fn quantise(
     codes: &mut Vec<i16>,
 ) {
     let rows = z.len() / width;
-    codes.clear();
-    codes.resize(rows * width.next_multiple_of(TILE_COLUMNS), 0);
+    let stride = width.next_multiple_of(TILE_COLUMNS);
+    if stride > width {
+        codes.clear(); // zeros behind each row
+    }
+    codes.resize(rows * stride, 0);
     activation.apply(z, width, range, &lanes(rows), codes);
 }
 

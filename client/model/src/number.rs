@@ -80,14 +80,17 @@ impl FloatDivisor {
     /// 2⁵² in magnitude.
     #[inline(always)]
     pub fn divide(self, dividend: f64) -> i32 {
-        /// From here on a float's last bit is worth one.
+        /// From here on a float's last bit is worth one: its low bits are the whole number
+        /// added to this.
         const WHOLE: f64 = 6_755_399_441_055_744.0;
         // Two roundings leave far less than half of one: the nearest whole number is the
         // floor, or one more. Products and differences of whole numbers below 2⁵³ are exact.
-        let nearest = (dividend * self.reciprocal + WHOLE) - WHOLE;
+        let shifted = dividend * self.reciprocal + WHOLE;
+        let nearest = shifted - WHOLE;
         let rest = dividend - nearest * self.number;
-        let floor = if rest < 0.0 { nearest - 1.0 } else { nearest };
-        floor as i32
+        // A conversion that saturates would be done number by number.
+        let nearest = shifted.to_bits().cast_signed();
+        (nearest - i64::from(rest < 0.0)) as i32
     }
 }
 

@@ -49,7 +49,7 @@
 //! - aarch64 has no loops of its own: there the portable backend's `sha2` crate uses
 //!   the CPU's SHA-256 instructions, one message at a time.
 //!
-//! The model's integer products ([`Kernel::add_products`]) and training's products of dense
+//! The model's integer products ([`Kernel::multiply`]) and training's products of dense
 //! matrices ([`Gemm`]) live here too, since they need vector instructions as well, and so
 //! does the way by which their other loops get wide vectors ([`Loop`]); they know nothing of
 //! hashes.
@@ -87,7 +87,7 @@ use hasher_work::{Digest, Nonce, Target, Work};
 pub use backend::{BACKEND_VARIABLE, Backend, BackendError};
 pub use gemm::{Gemm, Operand, Packed};
 pub use kernel::Kernel;
-pub use product::{BLOCK_OUTPUTS, BlockTile, TILE_INPUTS};
+pub use product::{BLOCK_OUTPUTS, Block, BlockTile, CODE_MAX, Finish, TILE_INPUTS};
 pub use scan::ScanOrder;
 pub use stream::DigestStream;
 pub use wide::{Loop, run};

@@ -5,7 +5,7 @@
 
 use std::iter;
 
-use hasher_kernel::{BLOCK_OUTPUTS, BlockTile, Kernel, Loop, TILE_INPUTS};
+use hasher_kernel::{BLOCK_OUTPUTS, Block, BlockTile, Finish, Kernel, TILE_INPUTS};
 
 use super::{Matrix, Scales};
 
@@ -16,10 +16,9 @@ const BIAS_BITS: u32 = 6;
 /// Fractional bits of every sum that a product yields.
 const OUTPUT_BITS: u32 = 16;
 
-/// Weights and scales of a tiled matrix as the kernel takes them: block of outputs by
-/// block, tile by tile.
+/// Weights and scales of a tiled matrix as the kernel takes them, block of outputs by block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Blocks(Vec<BlockTile>);
+pub(super) struct Blocks(Vec<Block>);
 
 impl Blocks {
     /// Nothing for a matrix that is not tiled.
@@ -28,31 +27,29 @@ impl Blocks {
             return Self::default();
         };
         let (columns, outputs) = (matrix.tile_columns(), matrix.shape.outputs);
-        let mut tiles = Vec::with_capacity(outputs.div_ceil(BLOCK_OUTPUTS) * columns);
-        for first in (0..outputs).step_by(BLOCK_OUTPUTS) {
-            for column in 0..columns {
-                let mut tile = BlockTile::default();
-                for lane in 0..BLOCK_OUTPUTS.min(outputs - first) {
-                    let output = first + lane;
-                    let scale = q24[output / height * columns + column];
-                    // At most 15·2³¹: a mantissa of four bits, shifted.
-                    let exponent = if scale == 0 {
-                        0
-                    } else {
-                        scale.trailing_zeros()
-                    };
-                    let (factor, exponent) = (scale >> exponent.min(31), exponent.min(31));
-                    tile.factors[lane] = factor as i32;
-                    tile.exponents[lane] = exponent;
-                    let row = &matrix.weights[output * matrix.stride() + column * TILE_INPUTS..];
-                    for (i, weight) in row[..TILE_INPUTS].iter().enumerate() {
-                        tile.weights[i / 2][2 * lane + i % 2] = *weight;
-                    }
-                }
-                tiles.push(tile);
+        let tile = |first: usize, column: usize| {
+            let mut tile = BlockTile::default();
+            for lane in 0..BLOCK_OUTPUTS.min(outputs - first) {
+                let output = first + lane;
+                let scale = q24[output / height * columns + column];
+                // At most 15·2³¹: a mantissa of four bits, shifted.
+                let exponent = if scale == 0 {
+                    0
+                } else {
+                    scale.trailing_zeros().min(31)
+                };
+                tile.factors[lane] = (scale >> exponent) as i32;
+                tile.exponents[lane] = exponent;
+                let row = &matrix.weights[output * matrix.stride() + column * TILE_INPUTS..];
+                tile.weights[lane].copy_from_slice(&row[..TILE_INPUTS]);
             }
-        }
-        Self(tiles)
+            tile
+        };
+        let block = |first| {
+            let tiles: Vec<_> = (0..columns).map(|column| tile(first, column)).collect();
+            Block::new(&tiles)
+        };
+        Self((0..outputs).step_by(BLOCK_OUTPUTS).map(block).collect())
     }
 }
 
@@ -72,30 +69,34 @@ impl Matrix {
         let rows = codes.len() / stride;
         assert_eq!(codes.len(), rows * stride, "codes of whole vectors");
         assert_eq!(out.len(), rows * outputs, "one row of sums for each vector");
-        let finish = Finish::new(fraction);
+        if rows == 0 {
+            return;
+        }
+        let (bias_shift, shift) = (
+            SCALE_BITS + fraction - BIAS_BITS,
+            SCALE_BITS + fraction - OUTPUT_BITS,
+        );
+        let bias = |output: usize| i64::from(self.biases[output]) << bias_shift;
         if let Scales::Groups { .. } = self.scales {
             for (codes, out) in iter::zip(codes.chunks_exact(stride), out.chunks_exact_mut(outputs))
             {
-                for (output, (out, bias)) in iter::zip(out, &self.biases).enumerate() {
-                    *out = finish.sum(self.sum_of_runs(output, codes), *bias);
+                for (output, out) in out.iter_mut().enumerate() {
+                    *out = ((self.sum_of_runs(output, codes) + bias(output)) >> shift) as i32;
                 }
             }
             return;
         }
         let kernel = Kernel::chosen();
-        let mut sums = vec![[0; BLOCK_OUTPUTS]; rows];
-        let blocks = self.blocks.0.chunks_exact(self.tile_columns());
-        for (tiles, first) in iter::zip(blocks, (0..outputs).step_by(BLOCK_OUTPUTS)) {
-            sums.fill([0; BLOCK_OUTPUTS]);
-            kernel.add_products(tiles, codes, &mut sums);
-            kernel.run(FinishBlock {
-                finish,
-                sums: &sums,
-                biases: &self.biases[first..],
-                first,
-                outputs,
-                out,
-            });
+        for (block, first) in iter::zip(&self.blocks.0, (0..outputs).step_by(BLOCK_OUTPUTS)) {
+            let count = BLOCK_OUTPUTS.min(outputs - first);
+            let mut finish = Finish {
+                biases: [0; BLOCK_OUTPUTS],
+                shift,
+            };
+            for (lane, wide) in finish.biases[..count].iter_mut().enumerate() {
+                *wide = bias(first + lane);
+            }
+            kernel.multiply(block, codes, &finish, &mut out[first..], (outputs, count));
         }
     }
 
@@ -130,62 +131,6 @@ impl Matrix {
         // Rounding down can add one to the magnitude of a negative result.
         let bound = i64::try_from(bound).ok()?;
         Some((bound >> (SCALE_BITS + fraction - OUTPUT_BITS)) + 1)
-    }
-}
-
-/// From a sum of weight · scale · code and a bias to an output in Q16.
-#[derive(Debug, Clone, Copy)]
-struct Finish {
-    bias_shift: u32,
-    shift: u32,
-}
-
-impl Finish {
-    fn new(fraction: u32) -> Self {
-        Self {
-            bias_shift: SCALE_BITS + fraction - BIAS_BITS,
-            shift: SCALE_BITS + fraction - OUTPUT_BITS,
-        }
-    }
-
-    #[inline(always)]
-    fn sum(self, sum: i64, bias: i32) -> i32 {
-        ((sum + (i64::from(bias) << self.bias_shift)) >> self.shift) as i32
-    }
-}
-
-/// Sums of one block of outputs on their way to all rows.
-struct FinishBlock<'a> {
-    finish: Finish,
-    sums: &'a [[i64; BLOCK_OUTPUTS]],
-    /// From those of the block on.
-    biases: &'a [i32],
-    /// The block's first output, of so many.
-    first: usize,
-    outputs: usize,
-    out: &'a mut [i32],
-}
-
-impl Loop for FinishBlock<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let mut biases = [0; BLOCK_OUTPUTS];
-        let count = BLOCK_OUTPUTS.min(self.biases.len());
-        biases[..count].copy_from_slice(&self.biases[..count]);
-        for (out, sums) in iter::zip(self.out.chunks_exact_mut(self.outputs), self.sums) {
-            let mut finished = [0; BLOCK_OUTPUTS];
-            for i in 0..BLOCK_OUTPUTS {
-                finished[i] = self.finish.sum(sums[i], biases[i]);
-            }
-            let out = &mut out[self.first..][..count];
-            // A whole block has a length that the compiler knows.
-            match out.first_chunk_mut() {
-                Some(out) => *out = finished,
-                None => out.copy_from_slice(&finished[..count]),
-            }
-        }
     }
 }
 

@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 use crate::{AnchorPoint, AnchorRequest, Level, Mode, Solution, vectors};
 
@@ -33,6 +31,7 @@ fn every_step_of_the_published_trace_is_met() {
         // Signed codes are stored as odd numbers −15 … 15, unsigned ones as 0 … 15.
         let signed = step["site"] != 3;
         let codes: Vec<i16> = forward
+            .scratch
             .codes
             .iter()
             .map(|code| if signed { (code + 15) / 2 } else { *code })
@@ -40,7 +39,7 @@ fn every_step_of_the_published_trace_is_met() {
         assert_eq!(codes, vectors::ints::<i16>(&step["c"]), "{}", step["site"]);
         // Scratch holds the nearest codes of the last position.
         let nearest: Vec<u8> = vectors::ints(&step["c0"]);
-        assert!(nearest.ends_with(forward.activation.nearest()));
+        assert!(nearest.ends_with(forward.scratch.activation.nearest()));
     };
 
     let mut residual = forward.embed(&request);
@@ -61,10 +60,19 @@ fn every_step_of_the_published_trace_is_met() {
             .copied()
             .collect()
     };
-    assert_eq!(by_head(&forward.query), vectors::ints::<i32>(&step["q"]));
-    assert_eq!(by_head(&forward.key), vectors::ints::<i32>(&step["k"]));
-    assert_eq!(by_head(&forward.value), vectors::ints::<i32>(&step["v"]));
-    assert_eq!(forward.mixed, vectors::ints::<i32>(&step["o"]));
+    assert_eq!(
+        by_head(&forward.scratch.query),
+        vectors::ints::<i32>(&step["q"])
+    );
+    assert_eq!(
+        by_head(&forward.scratch.key),
+        vectors::ints::<i32>(&step["k"])
+    );
+    assert_eq!(
+        by_head(&forward.scratch.value),
+        vectors::ints::<i32>(&step["v"])
+    );
+    assert_eq!(forward.scratch.mixed, vectors::ints::<i32>(&step["o"]));
     forward.quantise_mixed(stage);
     check_codes(&forward, next());
     forward.add_product(&layer.output, 3, &mut residual);
@@ -84,29 +92,4 @@ fn every_step_of_the_published_trace_is_met() {
     let logits = forward.head(stage, &pooled);
     check_codes(&forward, next());
     assert_eq!(logits, vectors::ints::<i32>(&entry["logits_q16_level1"][0]));
-}
-
-proptest! {
-    #[test]
-    fn a_mixture_is_the_mean_rounded_down(
-        weights in proptest::collection::vec(0i64..=1 << 16, 1..40), first: i32, head in 1usize..40,
-    ) {
-        const STRIDE: usize = 40;
-        let values: Vec<i32> = (0..weights.len() * STRIDE)
-            .map(|i| first.wrapping_mul(2 * i as i32 + 1).wrapping_add(i as i32))
-            // The model's bounds leave out the least number.
-            .map(|value| value.max(-i32::MAX))
-            .collect();
-        // The largest score weighs 2¹⁶.
-        let mut weights = weights;
-        weights[0] = 1 << 16;
-        let total = weights.iter().sum();
-        let mut mixed = vec![0; head];
-        mix(&weights, &values, STRIDE, total, &mut mixed);
-        for (at, mixed) in mixed.iter().enumerate() {
-            let rows = weights.iter().enumerate();
-            let sum: i64 = rows.map(|(row, w)| w * i64::from(values[row * STRIDE + at])).sum();
-            prop_assert_eq!(i64::from(*mixed), sum.div_euclid(total));
-        }
-    }
 }

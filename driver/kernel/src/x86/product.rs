@@ -1,10 +1,11 @@
 //! The model's integer products with vectors: pairs of codes against pairs of weights.
 
 use std::arch::x86_64::*;
+use std::iter;
 
 use super::avx2::Avx2;
 use super::avx512::Avx512;
-use crate::product::{BLOCK_OUTPUTS, BlockTile, TILE_INPUTS};
+use crate::product::{BLOCK_OUTPUTS, Block, Codes, Finish, Rows, Sums};
 
 /// Vectors that multiply integers.
 #[derive(Debug, Clone, Copy)]
@@ -13,35 +14,69 @@ pub(crate) enum Vectors {
     Avx512(Avx512),
 }
 
-/// Rows that share one reading of the weights.
-const ROWS: usize = 4;
+/// How they add a product of pairs to a sum.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Products {
+    Avx2(Avx2),
+    Avx512(Avx512),
+    /// In one instruction.
+    Avx512Vnni(Avx512),
+}
 
-type Sums = [i64; BLOCK_OUTPUTS];
-type Codes = [i16; TILE_INPUTS];
+/// Rows that share one reading of the weights, on AVX-512 and on AVX2.
+const ROWS_512: usize = 8;
+const ROWS_256: usize = 4;
 
-impl Vectors {
-    /// See [`crate::Kernel::add_products`]; `codes` holds a tile's codes each.
-    pub fn add_products(self, tiles: &[BlockTile], codes: &[Codes], sums: &mut [Sums]) {
-        let codes = codes.chunks(ROWS * tiles.len());
-        for (codes, sums) in codes.zip(sums.chunks_mut(ROWS)) {
-            if let Ok(sums) = sums.try_into() {
-                self.add_rows::<ROWS>(tiles, codes, sums);
-                continue;
+impl Products {
+    /// The best that this CPU has for these vectors.
+    pub fn new(vectors: Vectors) -> Self {
+        match vectors {
+            Vectors::Avx2(proof) => Self::Avx2(proof),
+            Vectors::Avx512(proof) if is_x86_feature_detected!("avx512vnni") => {
+                Self::Avx512Vnni(proof)
             }
-            let rows = codes.chunks_exact(tiles.len());
-            for (codes, sums) in rows.zip(sums.as_chunks_mut::<1>().0) {
-                self.add_rows::<1>(tiles, codes, sums);
-            }
+            Vectors::Avx512(proof) => Self::Avx512(proof),
         }
     }
 
-    fn add_rows<const R: usize>(self, tiles: &[BlockTile], codes: &[Codes], sums: &mut [Sums; R]) {
+    /// See [`crate::Kernel::multiply`]; `codes` holds a tile's codes each.
+    pub fn multiply(self, block: &Block, codes: &[Codes], finish: &Finish, out: &mut Rows<'_>) {
+        let tiles: usize = block.runs.iter().map(|run| run.weights.len()).sum();
+        let mut row = 0;
+        let mut rest = codes;
+        while !rest.is_empty() {
+            let count = match rest.len() / tiles {
+                ROWS_512.. if !matches!(self, Self::Avx2(_)) => {
+                    self.rows::<ROWS_512>(block, rest, tiles, finish, row, out)
+                }
+                ROWS_256.. => self.rows::<ROWS_256>(block, rest, tiles, finish, row, out),
+                _ => self.rows::<1>(block, rest, tiles, finish, row, out),
+            };
+            row += count;
+            rest = &rest[count * tiles..];
+        }
+    }
+
+    /// The first R vectors, which become `out`'s rows from `row` on; R.
+    fn rows<const R: usize>(
+        self,
+        block: &Block,
+        codes: &[Codes],
+        tiles: usize,
+        finish: &Finish,
+        row: usize,
+        out: &mut Rows<'_>,
+    ) -> usize {
+        let codes: [&[Codes]; R] = std::array::from_fn(|r| &codes[r * tiles..][..tiles]);
         match self {
             // SAFETY: a value of this type exists only where the CPU has AVX2.
-            Self::Avx2(_) => unsafe { add_rows_avx2(tiles, codes, sums) },
-            // SAFETY: a value of this type exists only where the CPU has AVX-512 F and BW.
-            Self::Avx512(_) => unsafe { add_rows_avx512(tiles, codes, sums) },
+            Self::Avx2(_) => unsafe { rows_avx2(block, codes, finish, row, out) },
+            // SAFETY: a value of this type exists only where the CPU has these features.
+            Self::Avx512(_) => unsafe { rows_avx512(block, codes, finish, row, out) },
+            // SAFETY: as before, and `new` makes this variant only where the CPU has VNNI.
+            Self::Avx512Vnni(_) => unsafe { rows_avx512_vnni(block, codes, finish, row, out) },
         }
+        R
     }
 }
 
@@ -52,93 +87,98 @@ fn pair(codes: &Codes, number: usize) -> i32 {
     i32::from(high) << 16 | i32::from(low.cast_unsigned())
 }
 
-#[target_feature(enable = "avx512f,avx512bw")]
-fn add_rows_avx512<const R: usize>(tiles: &[BlockTile], codes: &[Codes], sums: &mut [Sums; R]) {
-    let mut low = [_mm512_setzero_si512(); R];
-    let mut high = low;
-    for (t, tile) in tiles.iter().enumerate() {
-        let mut products = [_mm512_setzero_si512(); R];
-        for (p, weights) in tile.weights.iter().enumerate() {
-            // SAFETY: the array has the 64 bytes that are read.
-            let weights = unsafe { _mm512_loadu_si512(weights.as_ptr().cast()) };
-            for (r, product) in products.iter_mut().enumerate() {
-                let codes = _mm512_set1_epi32(pair(&codes[r * tiles.len() + t], p));
-                *product = _mm512_add_epi32(*product, _mm512_madd_epi16(weights, codes));
-            }
-        }
-        // SAFETY: the arrays have the 64 bytes that are read.
-        let (factors, exponents) = unsafe {
-            (
-                _mm512_loadu_si512(tile.factors.as_ptr().cast()),
-                _mm512_loadu_si512(tile.exponents.as_ptr().cast()),
-            )
-        };
-        for (half, sums) in [&mut low, &mut high].into_iter().enumerate() {
-            let wide = |words| match half {
-                0 => _mm512_cvtepi32_epi64(_mm512_castsi512_si256(words)),
-                _ => _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(words)),
-            };
-            let (factors, exponents) = (wide(factors), wide(exponents));
-            for (sum, product) in sums.iter_mut().zip(products) {
-                let scaled = _mm512_mul_epi32(wide(product), factors);
-                *sum = _mm512_add_epi64(*sum, _mm512_sllv_epi64(scaled, exponents));
-            }
-        }
-    }
-    for ((sums, low), high) in sums.iter_mut().zip(low).zip(high) {
-        for (half, words) in [low, high].into_iter().enumerate() {
-            let place = sums[8 * half..][..8].as_mut_ptr().cast();
-            // SAFETY: the slice has the 64 bytes that are read and written.
-            unsafe {
-                let sum = _mm512_add_epi64(_mm512_loadu_si512(place), words);
-                _mm512_storeu_si512(place, sum);
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx2")]
-fn add_rows_avx2<const R: usize>(tiles: &[BlockTile], codes: &[Codes], sums: &mut [Sums; R]) {
-    for (t, tile) in tiles.iter().enumerate() {
-        for half in 0..2 {
-            let mut products = [_mm256_setzero_si256(); R];
-            for (p, weights) in tile.weights.iter().enumerate() {
-                let weights = &weights[16 * half..][..16];
-                // SAFETY: the slice has the 32 bytes that are read.
-                let weights = unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) };
-                for (r, product) in products.iter_mut().enumerate() {
-                    let codes = _mm256_set1_epi32(pair(&codes[r * tiles.len() + t], p));
-                    *product = _mm256_add_epi32(*product, _mm256_madd_epi16(weights, codes));
+/// A loop over all runs and tiles for AVX-512, with one expression for a sum of products.
+macro_rules! rows_of_512_bits {
+    ($name:ident, $features:literal, |$sum:ident, $weights:ident, $codes:ident| $add:expr) => {
+        #[target_feature(enable = $features)]
+        fn $name<const R: usize>(
+            block: &Block,
+            mut all: [&[Codes]; R],
+            finish: &Finish,
+            row: usize,
+            out: &mut Rows<'_>,
+        ) {
+            let mut sums: [Sums; R] = [[0; BLOCK_OUTPUTS]; R];
+            for run in &block.runs {
+                let mut products = [_mm512_setzero_si512(); R];
+                let mut of_run: [&[Codes]; R] = [&[]; R];
+                for (of_run, all) in iter::zip(&mut of_run, &mut all) {
+                    (*of_run, *all) = all.split_at(run.weights.len());
+                }
+                for (t, weights) in run.weights.iter().enumerate() {
+                    for (p, weights) in weights.iter().enumerate() {
+                        // SAFETY: the array has the 64 bytes that are read.
+                        let $weights = unsafe { _mm512_loadu_si512(weights.as_ptr().cast()) };
+                        for (product, codes) in iter::zip(&mut products, of_run) {
+                            let ($sum, $codes) = (*product, _mm512_set1_epi32(pair(&codes[t], p)));
+                            *product = $add;
+                        }
+                    }
+                }
+                for (sums, product) in iter::zip(&mut sums, products) {
+                    let mut words = [0i32; BLOCK_OUTPUTS];
+                    // SAFETY: the array has the 64 bytes that are written.
+                    unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), product) };
+                    run.add_shifted(&words, sums);
                 }
             }
-            let (factors, exponents) = (
-                &tile.factors[8 * half..][..8],
-                &tile.exponents[8 * half..][..8],
-            );
-            // SAFETY: the slices have the 32 bytes that are read.
-            let (factors, exponents) = unsafe {
-                (
-                    _mm256_loadu_si256(factors.as_ptr().cast()),
-                    _mm256_loadu_si256(exponents.as_ptr().cast()),
-                )
-            };
-            for quarter in 0..2 {
-                let wide = |words| match quarter {
-                    0 => _mm256_cvtepi32_epi64(_mm256_castsi256_si128(words)),
-                    _ => _mm256_cvtepi32_epi64(_mm256_extracti128_si256::<1>(words)),
-                };
-                let (factors, exponents) = (wide(factors), wide(exponents));
-                for (sums, product) in sums.iter_mut().zip(products) {
-                    let scaled = _mm256_mul_epi32(wide(product), factors);
-                    let place = sums[8 * half + 4 * quarter..][..4].as_mut_ptr().cast();
-                    // SAFETY: the slice has the 32 bytes that are read and written.
-                    unsafe {
-                        let sum = _mm256_loadu_si256(place);
-                        let sum = _mm256_add_epi64(sum, _mm256_sllv_epi64(scaled, exponents));
-                        _mm256_storeu_si256(place, sum);
+            for (r, sums) in sums.iter().enumerate() {
+                out.set(row + r, finish.row(sums));
+            }
+        }
+    };
+}
+
+rows_of_512_bits!(
+    rows_avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl",
+    |sum, weights, codes| _mm512_add_epi32(sum, _mm512_madd_epi16(weights, codes))
+);
+rows_of_512_bits!(
+    rows_avx512_vnni,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    |sum, weights, codes| _mm512_dpwssd_epi32(sum, weights, codes)
+);
+
+#[target_feature(enable = "avx2")]
+fn rows_avx2<const R: usize>(
+    block: &Block,
+    mut all: [&[Codes]; R],
+    finish: &Finish,
+    row: usize,
+    out: &mut Rows<'_>,
+) {
+    let mut sums: [Sums; R] = [[0; BLOCK_OUTPUTS]; R];
+    for run in &block.runs {
+        let mut products = [[0i32; BLOCK_OUTPUTS]; R];
+        let mut of_run: [&[Codes]; R] = [&[]; R];
+        for (of_run, all) in iter::zip(&mut of_run, &mut all) {
+            (*of_run, *all) = all.split_at(run.weights.len());
+        }
+        for half in 0..2 {
+            let mut words = [_mm256_setzero_si256(); R];
+            for (t, weights) in run.weights.iter().enumerate() {
+                for (p, weights) in weights.iter().enumerate() {
+                    let weights = &weights[16 * half..][..16];
+                    // SAFETY: the slice has the 32 bytes that are read.
+                    let weights = unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) };
+                    for (word, codes) in iter::zip(&mut words, of_run) {
+                        let codes = _mm256_set1_epi32(pair(&codes[t], p));
+                        *word = _mm256_add_epi32(*word, _mm256_madd_epi16(weights, codes));
                     }
                 }
             }
+            for (products, words) in iter::zip(&mut products, words) {
+                let place = products[8 * half..][..8].as_mut_ptr().cast();
+                // SAFETY: the slice has the 32 bytes that are written.
+                unsafe { _mm256_storeu_si256(place, words) };
+            }
         }
+        for (sums, products) in iter::zip(&mut sums, products) {
+            run.add_shifted(&products, sums);
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        out.set(row + r, finish.row(sums));
     }
 }
