@@ -1,7 +1,7 @@
 //! Fragments of six types of data, as a triage of unknown bytes meets them.
 //!
-//! All come from this computer: the King James text, and the machine code of its
-//! programs. So the examples differ from machine to machine.
+//! All come from this computer: the King James text, and its programs, as machine code and
+//! compressed. So the examples differ from machine to machine.
 
 use std::fs;
 use std::io::Write;
@@ -19,14 +19,16 @@ use crate::split::Stream;
 
 /// Types with their names, in the order of their labels.
 pub(super) const TYPES: [&str; 6] = ["text", "code", "compressed", "masked", "base64", "random"];
-/// Where machine code comes from.
+/// Where machine code comes from, and what is compressed.
 const PROGRAMS: &str = "/usr/bin";
 /// Machine code to cut from.
 const CODE_LEAST: usize = 1 << 20;
+/// Compressed programs to cut from.
+const COMPRESSED_LEAST: usize = 4 << 20;
 /// Machine code of one program at most: many programs are better than a large one.
 const PROGRAM_CODE_MAX: usize = 32 << 10;
 /// Largest program that is read.
-const PROGRAM_BYTES_MAX: u64 = 16 << 20;
+const PROGRAM_BYTES_MAX: u64 = 4 << 20;
 
 /// One fragment with its label.
 pub(super) type Fragment = (Vec<u8>, u8);
@@ -39,7 +41,7 @@ pub(super) type Fragment = (Vec<u8>, u8);
 pub(super) fn fragments(size: usize, counts: [usize; 2]) -> Result<[Vec<Fragment>; 2], DataError> {
     let text = kjv("gen1:1-rev22:21")?.into_bytes();
     let code = machine_code(Path::new(PROGRAMS), CODE_LEAST)?;
-    let compressed = compressed(&text).map_err(|e| DataError::new("kjv", e.to_string()))?;
+    let compressed = compressed(Path::new(PROGRAMS), COMPRESSED_LEAST)?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(&compressed);
     let sources = [&text, &code, &compressed, &text, encoded.as_bytes()];
     let mut stream = Stream::new("fragments");
@@ -66,35 +68,42 @@ pub(super) fn fragments(size: usize, counts: [usize; 2]) -> Result<[Vec<Fragment
     Ok([part(counts[0], false), part(counts[1], true)])
 }
 
-/// Every 64 KiB of text as a stream of its own, so that fragments meet many different
-/// codes.
-fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut all = Vec::new();
-    for part in text.chunks(64 << 10) {
+/// A folder's programs, each as a stream of its own, at least `least` bytes of them.
+fn compressed(folder: &Path, least: usize) -> Result<Vec<u8>, DataError> {
+    gather(folder, least, "compressed programs", |program| {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(part)?;
-        all.extend(encoder.finish()?);
-    }
-    Ok(all)
+        encoder.write_all(program)?;
+        encoder.finish()
+    })
 }
 
 /// The executable segments of a folder's programs, at least `least` bytes of them.
 fn machine_code(folder: &Path, least: usize) -> Result<Vec<u8>, DataError> {
+    gather(folder, least, "machine code", |program| {
+        Ok(code_of(program))
+    })
+}
+
+/// What `of` makes of a folder's programs, in the order of their names, until there are
+/// `least` bytes.
+fn gather(
+    folder: &Path,
+    least: usize,
+    what: &str,
+    of: impl Fn(&[u8]) -> std::io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, DataError> {
     let mut all = Vec::new();
     for path in entries(folder)? {
         let is_small =
             fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= PROGRAM_BYTES_MAX);
         if let Some(bytes) = is_small.then(|| fs::read(&path).ok()).flatten() {
-            all.extend(code_of(&bytes));
+            all.extend(of(&bytes).map_err(|e| DataError::of(&path, e.to_string()))?);
         }
         if all.len() >= least {
             return Ok(all);
         }
     }
-    let reason = format!(
-        "programs with {} bytes of machine code, {least} are needed",
-        all.len()
-    );
+    let reason = format!("{} bytes of {what}, {least} are needed", all.len());
     Err(DataError::of(folder, reason))
 }
 
@@ -119,6 +128,8 @@ fn code_of(program: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -142,10 +153,27 @@ mod tests {
     }
 
     #[test]
-    fn compressed_text_is_short_and_not_text() {
-        let text = b"in the beginning ".repeat(20_000);
-        let bytes = compressed(&text).unwrap();
-        assert!(bytes.len() < text.len() / 20);
-        assert!(bytes.iter().any(|byte| *byte > 127));
+    fn every_program_is_a_stream_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = [b'a', b'b'].map(|letter| vec![letter; 50_000]);
+        fs::write(folder.path().join("1"), &a).unwrap();
+        fs::write(folder.path().join("2"), &b).unwrap();
+        let bytes = compressed(folder.path(), 100).unwrap();
+        assert!(bytes.len() < a.len() / 100);
+        let mut first = flate2::bufread::ZlibDecoder::new(&bytes[..]);
+        let mut plain = Vec::new();
+        first.read_to_end(&mut plain).unwrap();
+        assert_eq!(plain, a);
+        plain.clear();
+        let mut second = flate2::bufread::ZlibDecoder::new(first.into_inner());
+        second.read_to_end(&mut plain).unwrap();
+        assert_eq!(plain, b);
+        let error = compressed(folder.path(), 1000).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("bytes of compressed programs, 1000 are needed"),
+            "{error}"
+        );
     }
 }
