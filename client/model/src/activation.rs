@@ -7,7 +7,7 @@ use hasher_kernel::{Loop, run};
 use hasher_work::Digest;
 
 use crate::config::Config;
-use crate::lane::{LaneKey, Oracle, OracleCount};
+use crate::lane::{LaneKey, LaneMessages, Oracle, OracleCount};
 
 /// Quantises vectors; keeps scratch space and counts its hashes. Public for the
 /// trainer, whose forward pass may ask the real oracle.
@@ -86,43 +86,38 @@ impl HashActivation {
         }
         let stride = out.len() / lanes.len();
         assert!(stride >= width, "rows hold their vectors");
-        self.oracle.clear();
         self.exact.resize(z.len(), 0);
         self.nearest.resize(width, 0);
-        let rows = z
-            .chunks_exact(width)
-            .zip(self.exact.chunks_exact_mut(width));
-        for ((z, exact), (_, key)) in rows.zip(lanes) {
-            run(Nearest {
-                z,
-                range,
-                code_bits: self.code_bits,
-                exact,
-                nearest: &mut self.nearest,
-                packed: self.oracle.add(*key, self.code_bits, width),
-            });
-        }
+        let keys = lanes.iter().map(|(_, key)| *key);
+        let messages = self.oracle.begin(keys, self.code_bits, width);
+        run(Nearest {
+            z,
+            range,
+            code_bits: self.code_bits,
+            exact: &mut self.exact,
+            nearest: &mut self.nearest,
+            messages,
+        });
         let blocks = width.div_ceil(DITHER_BITS / self.dither_bits as usize);
         let anchors = lanes.iter().map(|(anchor, _)| anchor);
         let dither = self.oracle.dither(anchors, blocks);
         self.count.lanes += lanes.len() as u64;
         self.count.digests += dither.len() as u64;
-        let (step, low) = match range {
-            Range::Signed => (2, 1 - (1i16 << self.code_bits)),
-            Range::Unsigned => (1, 0),
+        let rows = Rows {
+            exact: &self.exact,
+            width,
+            dither: &dither,
+            blocks,
+            out,
+            stride,
+            range,
+            code_bits: self.code_bits,
         };
-        let rows = self.exact.chunks_exact(width);
-        for ((exact, dither), out) in rows
-            .zip(dither.chunks_exact(blocks))
-            .zip(out.chunks_exact_mut(stride))
-        {
-            let out = &mut out[..width];
-            match self.dither_bits {
-                1 => run(Round::<1>(exact, dither, out, step, low)),
-                2 => run(Round::<2>(exact, dither, out, step, low)),
-                4 => run(Round::<4>(exact, dither, out, step, low)),
-                _ => run(Round::<8>(exact, dither, out, step, low)),
-            }
+        match self.dither_bits {
+            1 => run(Round::<1>(rows)),
+            2 => run(Round::<2>(rows)),
+            4 => run(Round::<4>(rows)),
+            _ => run(Round::<8>(rows)),
         }
     }
 }
@@ -130,16 +125,17 @@ impl HashActivation {
 /// Bits of one digest.
 const DITHER_BITS: usize = 256;
 
-/// Dither-free codes of one vector.
+/// Dither-free codes of vectors.
 struct Nearest<'a> {
     z: &'a [i32],
     range: Range,
     code_bits: u32,
     /// With 16 fractional bits, clamped to the code's range.
     exact: &'a mut [u32],
+    /// Those of one vector, whose length this has; at last those of the last one.
     nearest: &'a mut [u8],
-    /// Those behind one another, the first in the lowest bits; zeros so far.
-    packed: &'a mut [u8],
+    /// Where those of each vector go, packed.
+    messages: LaneMessages<'a>,
 }
 
 impl Loop for Nearest<'_> {
@@ -159,15 +155,18 @@ impl Loop for Nearest<'_> {
             let t = (((*z).clamp(-FAR, FAR) << b) >> shift) + offset;
             *exact = t.clamp(0, most << 16).cast_unsigned();
         }
-        for (nearest, t) in self.nearest.iter_mut().zip(&*self.exact) {
-            *nearest = ((t + 0x8000) >> 16) as u8;
-        }
-        match b {
-            1 => pack::<1, 8>(self.nearest, self.packed),
-            2 => pack::<2, 4>(self.nearest, self.packed),
-            4 => pack::<4, 2>(self.nearest, self.packed),
-            8 => self.packed.copy_from_slice(self.nearest),
-            _ => pack_across_bytes(self.nearest, b, self.packed),
+        let rows = self.exact.chunks_exact(self.nearest.len());
+        for (exact, packed) in rows.zip(self.messages.packed()) {
+            for (nearest, t) in self.nearest.iter_mut().zip(exact) {
+                *nearest = ((t + 0x8000) >> 16) as u8;
+            }
+            match b {
+                1 => pack::<1, 8>(self.nearest, packed),
+                2 => pack::<2, 4>(self.nearest, packed),
+                4 => pack::<4, 2>(self.nearest, packed),
+                8 => packed.copy_from_slice(self.nearest),
+                _ => pack_across_bytes(self.nearest, b, packed),
+            }
         }
     }
 }
@@ -210,10 +209,24 @@ fn pack_across_bytes(codes: &[u8], code_bits: u32, packed: &mut [u8]) {
     }
 }
 
-/// Rounds the exact codes of a vector up or down as R bits of dither for each unit say,
-/// and writes `step` times the code plus `low`. Units never straddle a byte, since R
-/// divides 8.
-struct Round<'a, const R: usize>(&'a [u32], &'a [Digest], &'a mut [i16], i16, i16);
+/// Vectors on their way from exact codes to rounded ones.
+struct Rows<'a> {
+    /// `width` of each vector.
+    exact: &'a [u32],
+    width: usize,
+    /// `blocks` of each vector.
+    dither: &'a [Digest],
+    blocks: usize,
+    /// `stride` of each vector, of which the first `width` are written.
+    out: &'a mut [i16],
+    stride: usize,
+    range: Range,
+    code_bits: u32,
+}
+
+/// Rounds exact codes up or down as R bits of dither for each unit say. Units never
+/// straddle a byte, since R divides 8.
+struct Round<'a, const R: usize>(Rows<'a>);
 
 impl<const R: usize> Loop for Round<'_, R> {
     type Output = ();
@@ -221,33 +234,42 @@ impl<const R: usize> Loop for Round<'_, R> {
     #[inline(always)]
     fn run(self) {
         const LANES: usize = 16;
-        let Self(exact, dither, out, step, low) = self;
+        let Self(rows) = self;
+        let (step, low) = match rows.range {
+            Range::Signed => (2, 1 - (1i16 << rows.code_bits)),
+            Range::Unsigned => (1, 0),
+        };
         let units = DITHER_BITS / R;
         let round = |exact: u32, k: u8| {
             let code = (exact + ((2 * u32::from(k) + 1) << (15 - R))) >> 16;
             step * code as i16 + low
         };
-        let pieces = exact.chunks(units).zip(out.chunks_mut(units));
-        for ((exact, out), digest) in pieces.zip(dither) {
-            let mut k = [0; DITHER_BITS];
-            for (k, byte) in k.chunks_exact_mut(8 / R).zip(digest.0) {
-                for (at, k) in k.iter_mut().enumerate() {
-                    *k = (byte >> (R * at)) & (0xff >> (8 - R));
+        let exact = rows.exact.chunks_exact(rows.width);
+        let dither = rows.dither.chunks_exact(rows.blocks);
+        let out = rows.out.chunks_exact_mut(rows.stride);
+        for ((exact, dither), out) in exact.zip(dither).zip(out) {
+            let pieces = exact.chunks(units).zip(out[..rows.width].chunks_mut(units));
+            for ((exact, out), digest) in pieces.zip(dither) {
+                let mut k = [0; DITHER_BITS];
+                for (k, byte) in k.chunks_exact_mut(8 / R).zip(digest.0) {
+                    for (at, k) in k.iter_mut().enumerate() {
+                        *k = (byte >> (R * at)) & (0xff >> (8 - R));
+                    }
                 }
-            }
-            let (exact, exact_rest) = exact.as_chunks::<LANES>();
-            let (out, out_rest) = out.as_chunks_mut::<LANES>();
-            let k = k.as_chunks::<LANES>().0;
-            for ((exact, k), out) in exact.iter().zip(k).zip(out) {
-                let mut rounded = [0; LANES];
-                for i in 0..LANES {
-                    rounded[i] = round(exact[i], k[i]);
+                let (exact, exact_rest) = exact.as_chunks::<LANES>();
+                let (out, out_rest) = out.as_chunks_mut::<LANES>();
+                let k = k.as_chunks::<LANES>().0;
+                for ((exact, k), out) in exact.iter().zip(k).zip(out) {
+                    let mut rounded = [0; LANES];
+                    for i in 0..LANES {
+                        rounded[i] = round(exact[i], k[i]);
+                    }
+                    *out = rounded;
                 }
-                *out = rounded;
-            }
-            let k = k.get(exact.len()).into_iter().flatten();
-            for ((exact, k), out) in exact_rest.iter().zip(k).zip(out_rest) {
-                *out = round(*exact, *k);
+                let k = k.get(exact.len()).into_iter().flatten();
+                for ((exact, k), out) in exact_rest.iter().zip(k).zip(out_rest) {
+                    *out = round(*exact, *k);
+                }
             }
         }
     }
@@ -377,6 +399,25 @@ mod tests {
         exact.iter().enumerate().map(code).collect()
     }
 
+    /// One vector.
+    fn rows<'a>(
+        exact: &'a [u32],
+        dither: &'a [Digest],
+        range: Range,
+        out: &'a mut [i16],
+    ) -> Rows<'a> {
+        Rows {
+            exact,
+            width: exact.len(),
+            dither,
+            blocks: dither.len(),
+            stride: out.len(),
+            out,
+            range,
+            code_bits: 4,
+        }
+    }
+
     proptest! {
         #[test]
         fn every_unit_is_rounded_by_its_own_bits(
@@ -385,13 +426,13 @@ mod tests {
             // As many digests as 600 units of 8 bits take.
             let dither: Vec<Digest> = (0..19u8).map(|i| Digest(noise.map(|n| n.wrapping_add(i.wrapping_mul(37))))).collect();
             let mut out = vec![0; exact.len()];
-            run(Round::<1>(&exact, &dither, &mut out, 2, -15));
+            run(Round::<1>(rows(&exact, &dither, Range::Signed, &mut out)));
             prop_assert_eq!(&out, &rounded(&exact, &dither, 1, 2, -15));
-            run(Round::<2>(&exact, &dither, &mut out, 2, -15));
+            run(Round::<2>(rows(&exact, &dither, Range::Signed, &mut out)));
             prop_assert_eq!(&out, &rounded(&exact, &dither, 2, 2, -15));
-            run(Round::<4>(&exact, &dither, &mut out, 1, 0));
+            run(Round::<4>(rows(&exact, &dither, Range::Unsigned, &mut out)));
             prop_assert_eq!(&out, &rounded(&exact, &dither, 4, 1, 0));
-            run(Round::<8>(&exact, &dither, &mut out, 1, 0));
+            run(Round::<8>(rows(&exact, &dither, Range::Unsigned, &mut out)));
             prop_assert_eq!(&out, &rounded(&exact, &dither, 8, 1, 0));
         }
 

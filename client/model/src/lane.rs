@@ -45,33 +45,53 @@ pub(crate) struct Oracle {
     headers: Vec<[u8; 80]>,
 }
 
+/// Messages that lanes commit to, as [`Oracle::begin`] leaves them.
+#[derive(Debug)]
+pub(crate) struct LaneMessages<'a> {
+    messages: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> LaneMessages<'a> {
+    /// Where the nearest codes of each lane go, packed; all zero so far.
+    #[inline(always)]
+    pub fn packed(self) -> impl Iterator<Item = &'a mut [u8]> {
+        let messages = self.messages.chunks_exact_mut(self.length);
+        messages.map(|message| &mut message[PREFIX_BYTES..])
+    }
+}
+
 impl Oracle {
     /// Memory in use.
     pub fn bytes(&self) -> usize {
         self.messages.capacity() + self.headers.capacity() * size_of::<[u8; 80]>()
     }
 
-    /// Forgets the lanes of before.
-    pub fn clear(&mut self) {
+    /// Begins with lanes of vectors of `units` codes of `code_bits` bits, one for each key;
+    /// the caller writes the codes.
+    pub fn begin(
+        &mut self,
+        keys: impl ExactSizeIterator<Item = LaneKey>,
+        code_bits: u32,
+        units: usize,
+    ) -> LaneMessages<'_> {
+        let length = PREFIX_BYTES + (units * code_bits as usize).div_ceil(8);
         self.messages.clear();
-    }
-
-    /// Adds the lane of a vector of `units` codes of `code_bits` bits; returns where
-    /// the caller puts the nearest codes, packed, which are all zero so far. All lanes
-    /// until the next [`Oracle::clear`] must have equally many of equal size.
-    pub fn add(&mut self, key: LaneKey, code_bits: u32, units: usize) -> &mut [u8] {
-        let mut prefix = [0; PREFIX_BYTES];
-        prefix[..8].copy_from_slice(b"HSHRlan1");
-        prefix[8..10].copy_from_slice(&key.layer.to_le_bytes());
-        prefix[10..12].copy_from_slice(&[key.site, code_bits as u8]);
-        prefix[12..14].copy_from_slice(&key.pass.to_le_bytes());
-        prefix[14..18].copy_from_slice(&key.position.to_le_bytes());
-        prefix[18..].copy_from_slice(&(units as u16).to_le_bytes());
-        self.messages.extend_from_slice(&prefix);
-        let begin = self.messages.len();
-        let packed = (units * code_bits as usize).div_ceil(8);
-        self.messages.resize(begin + packed, 0);
-        &mut self.messages[begin..]
+        self.messages.resize(keys.len() * length, 0);
+        for (message, key) in self.messages.chunks_exact_mut(length).zip(keys) {
+            let mut prefix = [0; PREFIX_BYTES];
+            prefix[..8].copy_from_slice(b"HSHRlan1");
+            prefix[8..10].copy_from_slice(&key.layer.to_le_bytes());
+            prefix[10..12].copy_from_slice(&[key.site, code_bits as u8]);
+            prefix[12..14].copy_from_slice(&key.pass.to_le_bytes());
+            prefix[14..18].copy_from_slice(&key.position.to_le_bytes());
+            prefix[18..].copy_from_slice(&(units as u16).to_le_bytes());
+            message[..PREFIX_BYTES].copy_from_slice(&prefix);
+        }
+        LaneMessages {
+            messages: &mut self.messages,
+            length,
+        }
     }
 
     /// `blocks` times 256 bits of dither for each lane, lane by lane. `anchors` are

@@ -43,7 +43,7 @@ impl Loop for Norm<'_> {
         let rows = self.h.chunks_exact(width);
         for (h, out) in rows.zip(self.out.chunks_exact_mut(width)) {
             let squares: i64 = h.iter().map(|h| i64::from(*h) * i64::from(*h)).sum();
-            let root = (squares / width as i64 + NORM_EPSILON_Q32).isqrt();
+            let root = square_root(squares / width as i64 + NORM_EPSILON_Q32);
             let root = FloatDivisor::new(root);
             // Dividends of at most 2⁴⁸; a quotient is below 2¹⁷ times the root of the width.
             for ((out, h), gain) in out.iter_mut().zip(h).zip(self.gains) {
@@ -51,6 +51,19 @@ impl Loop for Norm<'_> {
             }
         }
     }
+}
+
+/// `⌊√n⌋` of a number that is not negative.
+#[inline(always)]
+fn square_root(n: i64) -> i64 {
+    // Off by one at most: a float has 53 bits, a root 32.
+    let (n, near) = (n.cast_unsigned(), (n as f64).sqrt() as u64);
+    let root = if near * near > n {
+        near - 1
+    } else {
+        near + u64::from((near + 1) * (near + 1) <= n)
+    };
+    root.cast_signed()
 }
 
 /// How many terms of a weight (at most 2¹⁶) times a value (32 bits) sum to less than 2⁵².
@@ -199,6 +212,13 @@ mod tests {
             let dividend = quotient * divisor + rest;
             let floor = FloatDivisor::new(divisor).divide(dividend as f64);
             prop_assert_eq!(i64::from(floor), dividend.div_euclid(divisor));
+        }
+
+        #[test]
+        fn a_root_is_rounded_down(root in 0i64..3_037_000_500, offset in -1i64..=1, n in 0i64.., shift in 0u32..63) {
+            for n in [(root * root + offset).max(0), n >> shift, i64::MAX] {
+                prop_assert_eq!(square_root(n), n.isqrt());
+            }
         }
 
         #[test]
