@@ -92,9 +92,7 @@ impl Matrix {
                     source,
                 })?;
         }
-        let mut matrix = decode::decode(shape, seeds, cache);
-        matrix.blocks = Blocks::of(&matrix);
-        Ok(matrix)
+        Ok(decode::decode(shape, seeds, cache))
     }
 
     /// Kind and size.

@@ -4,6 +4,7 @@
 //! time; flat ones here, run by run.
 
 use std::iter;
+use std::sync::OnceLock;
 
 use hasher_kernel::{BLOCK_OUTPUTS, Block, BlockTile, Finish, Kernel, TILE_INPUTS};
 
@@ -16,15 +17,29 @@ const BIAS_BITS: u32 = 6;
 /// Fractional bits of every sum that a product yields.
 const OUTPUT_BITS: u32 = 16;
 
-/// Weights and scales of a tiled matrix as the kernel takes them, block of outputs by block.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Blocks(Vec<Block>);
+/// Weights and scales of a tiled matrix as the kernel takes them, block of outputs by block;
+/// nothing for a matrix that is not tiled. Made for the first product: training decodes
+/// matrices in every step and multiplies with their real weights.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Blocks(OnceLock<Vec<Block>>);
+
+/// They follow from the rest of their matrix.
+impl PartialEq for Blocks {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Blocks {}
 
 impl Blocks {
-    /// Nothing for a matrix that is not tiled.
-    pub fn of(matrix: &Matrix) -> Self {
+    fn of(&self, matrix: &Matrix) -> &[Block] {
+        self.0.get_or_init(|| Self::make(matrix))
+    }
+
+    fn make(matrix: &Matrix) -> Vec<Block> {
         let Scales::Tiles { rows: height, q24 } = &matrix.scales else {
-            return Self::default();
+            return Vec::new();
         };
         let (columns, outputs) = (matrix.tile_columns(), matrix.shape.outputs);
         let tile = |first: usize, column: usize| {
@@ -49,7 +64,7 @@ impl Blocks {
             let tiles: Vec<_> = (0..columns).map(|column| tile(first, column)).collect();
             Block::new(&tiles)
         };
-        Self((0..outputs).step_by(BLOCK_OUTPUTS).map(block).collect())
+        (0..outputs).step_by(BLOCK_OUTPUTS).map(block).collect()
     }
 }
 
@@ -87,7 +102,7 @@ impl Matrix {
             return;
         }
         let kernel = Kernel::chosen();
-        for (block, first) in iter::zip(&self.blocks.0, (0..outputs).step_by(BLOCK_OUTPUTS)) {
+        for (block, first) in iter::zip(self.blocks.of(self), (0..outputs).step_by(BLOCK_OUTPUTS)) {
             let count = BLOCK_OUTPUTS.min(outputs - first);
             let mut finish = Finish {
                 biases: [0; BLOCK_OUTPUTS],
