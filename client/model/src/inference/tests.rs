@@ -104,6 +104,40 @@ fn the_tiny_language_model_meets_its_published_logits() {
 }
 
 #[test]
+fn models_of_any_size_may_follow_one_another_on_a_thread() {
+    let all = vectors::load();
+    let requests = ["tiny", "tiny_lm", "digits_hb32"].map(|name| {
+        let entry = &all[name];
+        let request = match entry.get("tokens") {
+            Some(tokens) => Request::of_tokens([0; 16], &vectors::ints::<u32>(tokens)),
+            None => {
+                let model = vectors::model(entry);
+                let inputs = model.config().positions * model.config().inputs;
+                let input = entry
+                    .get("inputs")
+                    .map_or(&entry["input"], |inputs| &inputs[0]);
+                let input: Vec<u8> = vectors::ints(input);
+                assert_eq!(input.len(), inputs as usize);
+                Request::new([7; 16], input)
+            }
+        };
+        (vectors::model(entry), request)
+    });
+    let answers = |order: [usize; 3]| {
+        order.map(|at| {
+            let (model, request) = &requests[at];
+            logits(&run(model, request, direct(Level::Pass, 5)))
+        })
+    };
+    let [tiny, text, digits] = answers([0, 1, 2]);
+    assert_eq!(
+        answers([2, 0, 1]),
+        [digits.clone(), tiny.clone(), text.clone()]
+    );
+    assert_eq!(answers([1, 2, 0]), [text, digits, tiny]);
+}
+
+#[test]
 fn a_shorter_text_sees_the_same_past() {
     let entry = vectors::load()["tiny_lm"].clone();
     let model = vectors::model(&entry);

@@ -48,7 +48,9 @@ impl Scratch {
 
     /// The thread's spare buffers or new ones, for a model that has been checked.
     pub fn take(config: &Config) -> Self {
-        let mut scratch = SPARE.take().unwrap_or_else(|| Self::new(config));
+        // A thread that ends has none any more.
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let mut scratch = spare.unwrap_or_else(|| Self::new(config));
         scratch.activation.restart(config);
         scratch
     }
@@ -57,7 +59,8 @@ impl Scratch {
     /// is that of [`Scratch::take`].
     pub fn put_back(&mut self, config: &Config) {
         if self.bytes() <= KEPT_MAX {
-            SPARE.set(Some(mem::replace(self, Self::new(config))));
+            let scratch = mem::replace(self, Self::new(config));
+            _ = SPARE.try_with(|spare| spare.set(Some(scratch)));
         }
     }
 
@@ -69,5 +72,27 @@ impl Scratch {
             .sum();
         let codes = self.codes.capacity() * size_of::<i16>();
         rows + codes + self.attend.bytes() + self.activation.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors;
+
+    #[test]
+    fn a_thread_keeps_what_is_small() {
+        let entry = vectors::load()["tiny"].clone();
+        let model = vectors::model(&entry);
+        let config = model.config();
+        let bytes = |values: usize| {
+            let mut scratch = Scratch::take(config);
+            scratch.sums.resize(values, 0);
+            scratch.put_back(config);
+            let spare = Scratch::take(config);
+            spare.sums.capacity()
+        };
+        assert!(bytes(1000) >= 1000);
+        assert_eq!(bytes(KEPT_MAX), 0);
     }
 }
