@@ -21,6 +21,9 @@ pub const TILE_INPUTS: usize = 16;
 /// Largest magnitude of a code.
 pub const CODE_MAX: i32 = 255;
 
+/// Largest exponent of a scale.
+const EXPONENT_MAX: u32 = 31;
+
 /// Weights of one tile for one block: those of inputs 2p and 2p + 1 for output `o` lie at
 /// `[p][2·o]` and `[p][2·o + 1]`, as vector instructions take them.
 pub(crate) type PairedWeights = [[i16; 2 * BLOCK_OUTPUTS]; TILE_INPUTS / 2];
@@ -44,7 +47,8 @@ pub struct BlockTile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub(crate) runs: Vec<Run>,
-    tiles: usize,
+    /// Tiles of all runs.
+    pub(crate) tiles: usize,
 }
 
 /// Tiles behind one another whose products add up in 32 bits.
@@ -67,21 +71,18 @@ pub struct Finish {
 
 impl Block {
     /// Prepares a block.
+    ///
+    /// # Panics
+    /// When weights and factors of a tile are beyond their bounds.
     pub fn new(tiles: &[BlockTile]) -> Self {
         let mut runs = Vec::new();
         let mut rest = tiles;
         while !rest.is_empty() {
-            let mut extents = [Extent::EMPTY; BLOCK_OUTPUTS];
-            let mut fits = |tile: &&BlockTile| {
-                for (output, extent) in extents.iter_mut().enumerate() {
-                    extent.add(tile, output);
-                }
-                extents.iter().all(Extent::fits)
-            };
-            // One tile always fits: 2⁹ · 15 is within 16 bits.
-            let count = rest.iter().take_while(&mut fits).count().max(1);
+            let (count, exponents) = Extent::longest_run(rest);
+            // One tile within its bounds fits: 2⁹ · 15 is within 16 bits.
+            assert!(count > 0, "weights and factors within their bounds");
             let (run, others) = rest.split_at(count);
-            runs.push(Run::new(run));
+            runs.push(Run::new(run, exponents));
             rest = others;
         }
         Self {
@@ -104,13 +105,27 @@ impl Extent {
     const EMPTY: Self = Self {
         most: 0,
         sum: 0,
-        exponent: u32::MAX,
+        exponent: EXPONENT_MAX,
     };
 
-    fn add(&mut self, tile: &BlockTile, output: usize) {
+    /// How many tiles from the first on make a run, and the power of two that each output's
+    /// scales share in it.
+    fn longest_run(tiles: &[BlockTile]) -> (usize, [u32; BLOCK_OUTPUTS]) {
+        let mut extents = [Self::EMPTY; BLOCK_OUTPUTS];
+        for (count, tile) in tiles.iter().enumerate() {
+            let with_tile = std::array::from_fn(|output| extents[output].with(tile, output));
+            if !with_tile.iter().all(Self::fits) {
+                return (count, extents.map(|extent| extent.exponent));
+            }
+            extents = with_tile;
+        }
+        (tiles.len(), extents.map(|extent| extent.exponent))
+    }
+
+    fn with(mut self, tile: &BlockTile, output: usize) -> Self {
         let (factor, exponent) = (tile.factors[output], tile.exponents[output]);
         if factor == 0 {
-            return;
+            return self;
         }
         self.exponent = self.exponent.min(exponent);
         for weight in tile.weights[output] {
@@ -118,26 +133,18 @@ impl Extent {
             self.most = self.most.max(scaled << exponent);
             self.sum = self.sum.saturating_add(scaled << exponent);
         }
+        self
     }
 
     /// Whether 16 bits hold all weights, and 32 bits every sum of products.
     fn fits(&self) -> bool {
-        let shifted = |number: u64| number.checked_shr(self.exponent).unwrap_or(0);
-        shifted(self.most) <= u64::from(i16::MAX.unsigned_abs())
-            && shifted(self.sum) <= u64::from(i32::MAX.unsigned_abs() / CODE_MAX.unsigned_abs())
+        let (most, sum) = (self.most >> self.exponent, self.sum >> self.exponent);
+        most <= u64::from(i16::MAX.unsigned_abs())
+            && sum <= u64::from(i32::MAX.unsigned_abs() / CODE_MAX.unsigned_abs())
     }
 }
 
 impl Run {
-    /// The power of two that each output's scales share.
-    fn exponents(tiles: &[BlockTile]) -> [u32; BLOCK_OUTPUTS] {
-        std::array::from_fn(|output| {
-            let scaled = tiles.iter().filter(|tile| tile.factors[output] != 0);
-            let exponents = scaled.map(|tile| tile.exponents[output]);
-            exponents.min().unwrap_or(0)
-        })
-    }
-
     /// Weight times scale, less that power of two, of one output's part of a tile.
     fn scaled(tile: &BlockTile, output: usize, exponent: u32) -> impl Iterator<Item = i64> + '_ {
         let factor = i64::from(tile.factors[output]);
@@ -147,8 +154,7 @@ impl Run {
         weights.map(move |weight| i64::from(*weight) * scale)
     }
 
-    fn new(tiles: &[BlockTile]) -> Self {
-        let exponents = Self::exponents(tiles);
+    fn new(tiles: &[BlockTile], exponents: [u32; BLOCK_OUTPUTS]) -> Self {
         let paired = |tile| {
             let mut paired = PairedWeights::default();
             for (output, exponent) in exponents.into_iter().enumerate() {
@@ -201,7 +207,7 @@ impl Kernel {
     /// times the inner product of the tile's weights with its sixteen codes, finished.
     ///
     /// `codes` holds vectors of sixteen codes for each tile, at most [`CODE_MAX`] in
-    /// magnitude. `out` gets `outputs` numbers (at most 16, the rest of the block is left
+    /// magnitude; sums with their biases must fit 64 bits. `out` gets `outputs` numbers (at most 16, the rest of the block is left
     /// out) for each vector, `stride` apart.
     ///
     /// # Panics
@@ -234,11 +240,10 @@ impl Kernel {
         }
         for (row, codes) in codes.0.chunks_exact(block.tiles).enumerate() {
             let mut sums = [0; BLOCK_OUTPUTS];
-            let mut codes = codes;
+            let mut codes = [codes];
             for run in &block.runs {
-                let (of_run, rest) = codes.split_at(run.weights.len());
+                let [of_run] = run.take_codes(&mut codes);
                 add_run(run, of_run, &mut sums);
-                codes = rest;
             }
             out.set(row, finish.row(&sums));
         }
@@ -246,6 +251,19 @@ impl Kernel {
 }
 
 impl Run {
+    /// Splits off the codes of its tiles from what is left of some vectors.
+    #[inline(always)]
+    pub(crate) fn take_codes<'a, const R: usize>(
+        &self,
+        left: &mut [&'a [Codes]; R],
+    ) -> [&'a [Codes]; R] {
+        let mut of_run: [&[Codes]; R] = [&[]; R];
+        for (of_run, left) in iter::zip(&mut of_run, left) {
+            (*of_run, *left) = left.split_at(self.weights.len());
+        }
+        of_run
+    }
+
     /// Adds to `sums` the products of all tiles.
     #[inline(always)]
     pub(crate) fn add_shifted(&self, products: &[i32; BLOCK_OUTPUTS], sums: &mut Sums) {

@@ -1,7 +1,7 @@
 //! The buffers of a forward pass, which a thread keeps for its next inference.
 //!
-//! Without that, an inference of a small model would spend a tenth of its time in getting
-//! memory from the system and giving it back.
+//! Without that, an inference of a small model would spend a seventh of its time in getting
+//! memory from the system and giving it back (measured with the digits model).
 
 use std::cell::Cell;
 use std::mem;

@@ -41,19 +41,18 @@ impl Products {
 
     /// See [`crate::Kernel::multiply`]; `codes` holds a tile's codes each.
     pub fn multiply(self, block: &Block, codes: &[Codes], finish: &Finish, out: &mut Rows<'_>) {
-        let tiles: usize = block.runs.iter().map(|run| run.weights.len()).sum();
         let mut row = 0;
         let mut rest = codes;
         while !rest.is_empty() {
-            let count = match rest.len() / tiles {
+            let rows = match rest.len() / block.tiles {
                 ROWS_512.. if !matches!(self, Self::Avx2(_)) => {
-                    self.rows::<ROWS_512>(block, rest, tiles, finish, row, out)
+                    self.rows::<ROWS_512>(block, rest, finish, row, out)
                 }
-                ROWS_256.. => self.rows::<ROWS_256>(block, rest, tiles, finish, row, out),
-                _ => self.rows::<1>(block, rest, tiles, finish, row, out),
+                ROWS_256.. => self.rows::<ROWS_256>(block, rest, finish, row, out),
+                _ => self.rows::<1>(block, rest, finish, row, out),
             };
-            row += count;
-            rest = &rest[count * tiles..];
+            row += rows;
+            rest = &rest[rows * block.tiles..];
         }
     }
 
@@ -62,12 +61,11 @@ impl Products {
         self,
         block: &Block,
         codes: &[Codes],
-        tiles: usize,
         finish: &Finish,
         row: usize,
         out: &mut Rows<'_>,
     ) -> usize {
-        let codes: [&[Codes]; R] = std::array::from_fn(|r| &codes[r * tiles..][..tiles]);
+        let codes: [_; R] = std::array::from_fn(|r| &codes[r * block.tiles..][..block.tiles]);
         match self {
             // SAFETY: a value of this type exists only where the CPU has AVX2.
             Self::Avx2(_) => unsafe { rows_avx2(block, codes, finish, row, out) },
@@ -93,7 +91,7 @@ macro_rules! rows_of_512_bits {
         #[target_feature(enable = $features)]
         fn $name<const R: usize>(
             block: &Block,
-            mut all: [&[Codes]; R],
+            mut codes: [&[Codes]; R],
             finish: &Finish,
             row: usize,
             out: &mut Rows<'_>,
@@ -101,10 +99,7 @@ macro_rules! rows_of_512_bits {
             let mut sums: [Sums; R] = [[0; BLOCK_OUTPUTS]; R];
             for run in &block.runs {
                 let mut products = [_mm512_setzero_si512(); R];
-                let mut of_run: [&[Codes]; R] = [&[]; R];
-                for (of_run, all) in iter::zip(&mut of_run, &mut all) {
-                    (*of_run, *all) = all.split_at(run.weights.len());
-                }
+                let of_run = run.take_codes(&mut codes);
                 for (t, weights) in run.weights.iter().enumerate() {
                     for (p, weights) in weights.iter().enumerate() {
                         // SAFETY: the array has the 64 bytes that are read.
@@ -143,7 +138,7 @@ rows_of_512_bits!(
 #[target_feature(enable = "avx2")]
 fn rows_avx2<const R: usize>(
     block: &Block,
-    mut all: [&[Codes]; R],
+    mut codes: [&[Codes]; R],
     finish: &Finish,
     row: usize,
     out: &mut Rows<'_>,
@@ -151,10 +146,7 @@ fn rows_avx2<const R: usize>(
     let mut sums: [Sums; R] = [[0; BLOCK_OUTPUTS]; R];
     for run in &block.runs {
         let mut products = [[0i32; BLOCK_OUTPUTS]; R];
-        let mut of_run: [&[Codes]; R] = [&[]; R];
-        for (of_run, all) in iter::zip(&mut of_run, &mut all) {
-            (*of_run, *all) = all.split_at(run.weights.len());
-        }
+        let of_run = run.take_codes(&mut codes);
         for half in 0..2 {
             let mut words = [_mm256_setzero_si256(); R];
             for (t, weights) in run.weights.iter().enumerate() {
