@@ -6,6 +6,7 @@
 
 use hasher_work::Digest;
 
+use crate::ahead::Ahead;
 use crate::kernel::Kernel;
 use crate::sha256::blocks;
 
@@ -13,32 +14,43 @@ use crate::sha256::blocks;
 const WINDOW: usize = 256;
 
 /// Messages for which a small window does: preparing a large one takes as long as
-/// digesting a short message.
+/// digesting a short message or two.
 const FEW: usize = 8;
+/// One group of the widest kernel.
+const GROUP: usize = 32;
 
 /// The digest (or double digest) of each message, in order.
-pub(crate) fn digests<M: AsRef<[u8]>>(kernel: Kernel, messages: &[M], double: bool) -> Vec<Digest> {
-    if messages.len() <= FEW {
-        digest_windows::<FEW, M>(kernel, messages, double)
+pub(crate) fn digests<'a>(
+    kernel: Kernel,
+    messages: impl Iterator<Item = &'a [u8]>,
+    double: bool,
+    digests: &mut [Digest],
+    ahead: &mut Ahead,
+) {
+    if digests.len() <= FEW {
+        digest_windows::<FEW>(kernel, messages, double, digests, ahead);
+    } else if digests.len() <= GROUP {
+        digest_windows::<GROUP>(kernel, messages, double, digests, ahead);
     } else {
-        digest_windows::<WINDOW, M>(kernel, messages, double)
+        digest_windows::<WINDOW>(kernel, messages, double, digests, ahead);
     }
 }
 
-fn digest_windows<const W: usize, M: AsRef<[u8]>>(
+fn digest_windows<'a, const W: usize>(
     kernel: Kernel,
-    messages: &[M],
+    mut messages: impl Iterator<Item = &'a [u8]>,
     double: bool,
-) -> Vec<Digest> {
-    let mut digests = vec![Digest([0; 32]); messages.len()];
-    for (messages, digests) in messages.chunks(W).zip(digests.chunks_mut(W)) {
+    digests: &mut [Digest],
+    ahead: &mut Ahead,
+) {
+    for digests in digests.chunks_mut(W) {
         let mut window: [&[u8]; W] = [&[]; W];
-        for (slot, message) in window.iter_mut().zip(messages) {
-            *slot = message.as_ref();
+        let window = &mut window[..digests.len()];
+        for (slot, message) in window.iter_mut().zip(&mut messages) {
+            *slot = message;
         }
-        digest_window::<W>(kernel, &window[..messages.len()], double, digests);
+        digest_window::<W>(kernel, window, double, digests, ahead);
     }
-    digests
 }
 
 fn digest_window<const W: usize>(
@@ -46,13 +58,14 @@ fn digest_window<const W: usize>(
     messages: &[&[u8]],
     double: bool,
     digests: &mut [Digest],
+    ahead: &mut Ahead,
 ) {
     let first = messages.first().map_or(0, |message| blocks(message.len()));
     if messages
         .iter()
         .all(|message| blocks(message.len()) == first)
     {
-        digest_in_order(kernel, messages, double, digests);
+        digest_in_order(kernel, messages, double, digests, ahead);
         return;
     }
     let mut order: [usize; W] = std::array::from_fn(|index| index);
@@ -64,15 +77,22 @@ fn digest_window<const W: usize>(
     }
     let mut found = [Digest([0; 32]); W];
     let found = &mut found[..messages.len()];
-    digest_in_order(kernel, &sorted[..messages.len()], double, found);
+    digest_in_order(kernel, &sorted[..messages.len()], double, found, ahead);
     for (digest, index) in found.iter().zip(order) {
         digests[*index] = *digest;
     }
 }
 
-fn digest_in_order(kernel: Kernel, messages: &[&[u8]], double: bool, digests: &mut [Digest]) {
+fn digest_in_order(
+    kernel: Kernel,
+    messages: &[&[u8]],
+    double: bool,
+    digests: &mut [Digest],
+    ahead: &mut Ahead,
+) {
     let mut done = 0;
     while done < messages.len() {
-        done += kernel.digest_group(&messages[done..], double, &mut digests[done..]);
+        let (messages, digests) = (&messages[done..], &mut digests[done..]);
+        done += kernel.digest_group(messages, double, digests, ahead);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use hasher_work::{Digest, Nonce, Target, Work};
 
+use crate::ahead::Ahead;
 use crate::backend::Backend;
 use crate::scan::{self, Candidates, Plan, ScanOrder};
 use crate::{batch, portable};
@@ -87,12 +88,35 @@ impl Kernel {
 
     /// SHA-256 of each message, in order.
     pub fn digest_batch<M: AsRef<[u8]>>(self, messages: &[M]) -> Vec<Digest> {
-        batch::digests(self, messages, false)
+        self.digests(messages, false)
     }
 
     /// Double SHA-256 of each message, in order.
     pub fn double_digest_batch<M: AsRef<[u8]>>(self, messages: &[M]) -> Vec<Digest> {
-        batch::digests(self, messages, true)
+        self.digests(messages, true)
+    }
+
+    fn digests<M: AsRef<[u8]>>(self, messages: &[M], double: bool) -> Vec<Digest> {
+        let mut digests = vec![Digest([0; 32]); messages.len()];
+        let messages = messages.iter().map(AsRef::as_ref);
+        self.digest_into(messages, double, &mut digests, Ahead::NOTHING);
+        digests
+    }
+
+    /// SHA-256 of each message, double if `double`, in order into `digests`; asks for the
+    /// memory `ahead` meanwhile, for as much of it as there is time for.
+    ///
+    /// # Panics
+    /// Unless there are as many digests as messages.
+    pub fn digest_into<'a>(
+        self,
+        messages: impl ExactSizeIterator<Item = &'a [u8]>,
+        double: bool,
+        digests: &mut [Digest],
+        mut ahead: Ahead,
+    ) {
+        assert_eq!(messages.len(), digests.len(), "a digest for each message");
+        batch::digests(self, messages, double, digests, &mut ahead);
     }
 
     /// The vectors that multiply integers, if it has any. SHA-NI has none of its own;
@@ -135,35 +159,40 @@ impl Kernel {
     }
 
     /// Digests of some of `messages` (at least one), from the first on; how many.
-    /// Best for messages of equally many blocks.
+    /// Best for messages of equally many blocks. Asks for some of the memory `ahead`.
     pub(crate) fn digest_group(
         self,
         messages: &[&[u8]],
         double: bool,
         digests: &mut [Digest],
+        ahead: &mut Ahead,
     ) -> usize {
         match self.0 {
             Loops::Portable => portable::digest_group(messages, double, digests),
             #[cfg(target_arch = "x86_64")]
             Loops::Avx2(l) if messages.len() >= AVX2_WORTH => {
                 fill::<{ avx2::LANES as usize }>(messages, digests, |messages, digests| {
-                    l.digest_group(messages, double, digests)
+                    l.digest_group(messages, double, digests, ahead)
                 })
             }
             #[cfg(target_arch = "x86_64")]
             Loops::Avx2(_) => portable::digest_group(messages, double, digests),
             #[cfg(target_arch = "x86_64")]
-            Loops::ShaNi(l) => l.digest_group(messages, double, digests),
+            Loops::ShaNi(l) => {
+                ahead.ask();
+                l.digest_group(messages, double, digests)
+            }
             #[cfg(target_arch = "x86_64")]
             Loops::Avx512(l, sha_ni) => match sha_ni {
                 Some(sha_ni) if messages.len() < AVX512_WORTH => {
+                    ahead.ask();
                     sha_ni.digest_group(messages, double, digests)
                 }
                 None if messages.len() < AVX512_WORTH_WITHOUT_SHA_NI => {
                     portable::digest_group(messages, double, digests)
                 }
                 _ => fill::<{ avx512::LANES as usize }>(messages, digests, |messages, digests| {
-                    l.digest_group(messages, double, digests)
+                    l.digest_group(messages, double, digests, ahead)
                 }),
             },
         }
@@ -185,7 +214,7 @@ const AVX512_WORTH_WITHOUT_SHA_NI: usize = 4;
 fn fill<const LANES: usize>(
     messages: &[&[u8]],
     digests: &mut [Digest],
-    run: impl Fn(&[&[u8]; LANES], &mut [Digest; LANES]),
+    mut run: impl FnMut(&[&[u8]; LANES], &mut [Digest; LANES]),
 ) -> usize {
     if let (Some(messages), Some(digests)) = (messages.first_chunk(), digests.first_chunk_mut()) {
         run(messages, digests);

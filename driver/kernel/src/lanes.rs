@@ -10,6 +10,7 @@
 
 use hasher_work::{Digest, INITIAL_STATE};
 
+use crate::ahead::Ahead;
 use crate::scan::{Candidates, Plan, ScanOrder};
 use crate::sha256::{DIGEST_BITS, K, MARKER, blocks};
 
@@ -203,11 +204,14 @@ fn compress<L: Lanes, const S: usize>(
     state: &mut State<L, S>,
     words: &mut Words<L, S>,
     active: [u32; S],
+    ahead: &mut Ahead,
 ) {
     let mut now = *state;
     round_given(l, &mut now, words);
+    ahead.ask();
     for n in 1..4 {
         l.expand_and_round(&mut now, words, constants(n));
+        ahead.ask();
     }
     for (old, new) in state.iter_mut().zip(now) {
         for ((old, new), active) in old.iter_mut().zip(new).zip(active) {
@@ -223,6 +227,7 @@ pub(crate) fn digest_group<L: Lanes, const S: usize>(
     messages: &[&[u8]],
     double: bool,
     digests: &mut [Digest],
+    ahead: &mut Ahead,
 ) {
     assert_eq!(
         (messages.len(), digests.len()),
@@ -244,12 +249,12 @@ pub(crate) fn digest_group<L: Lanes, const S: usize>(
                 words[s] = word;
             }
         }
-        compress(l, &mut state, &mut words, active);
+        compress(l, &mut state, &mut words, active, ahead);
     }
     if double {
         set_digest_block(l, &mut words, &state);
         state = initial_state(l);
-        compress(l, &mut state, &mut words, [u32::MAX; S]);
+        compress(l, &mut state, &mut words, [u32::MAX; S], ahead);
     }
     for (s, digests) in digests.chunks_exact_mut(L::COUNT).enumerate() {
         let mut stream = [l.splat(0); 8];

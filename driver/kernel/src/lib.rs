@@ -46,6 +46,8 @@
 //! - **Messages of equally many blocks meet**, since lanes take equally long; a lane
 //!   whose message has ended keeps its state. Too few messages for the lanes go
 //!   through SHA-NI.
+//! - **Memory of another processor is asked for ahead** ([`Ahead`]): what a batch reads or
+//!   writes next can come while it hashes.
 //! - aarch64 has no loops of its own: there the portable backend's `sha2` crate uses
 //!   the CPU's SHA-256 instructions, one message at a time.
 //!
@@ -57,6 +59,7 @@
 //! Every `unsafe` block states its proof; nearly all rest on one: a value of a type
 //! like `Avx512` exists only where the CPU has the instructions.
 
+mod ahead;
 mod backend;
 mod batch;
 mod gemm;
@@ -84,6 +87,7 @@ mod x86;
 
 use hasher_work::{Digest, Nonce, Target, Work};
 
+pub use ahead::Ahead;
 pub use backend::{BACKEND_VARIABLE, Backend, BackendError};
 pub use gemm::{Gemm, Operand, Packed};
 pub use kernel::Kernel;

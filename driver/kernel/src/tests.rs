@@ -154,6 +154,28 @@ fn a_long_message_among_short_ones_keeps_its_digest() {
     }
 }
 
+#[test]
+fn asking_for_memory_ahead_changes_no_digest_whatever_the_address() {
+    let at = std::ptr::without_provenance::<u8>;
+    for kernel in kernels() {
+        for count in [1, 5, 40, 300] {
+            let messages: Vec<_> = (0..count).map(|i| message(i as u8, 80)).collect();
+            let expected: Vec<_> = messages.iter().map(|m| hasher_work::digest(m)).collect();
+            for (from, to) in [
+                (0, 9999),
+                (usize::MAX - 70, usize::MAX),
+                (1 << 63, 1 << 63 | 77),
+            ] {
+                let mut digests = vec![Digest([0; 32]); messages.len()];
+                let ahead = Ahead::new(at(from)..at(to), at(to)..at(from));
+                let messages = messages.iter().map(Vec::as_slice);
+                kernel.digest_into(messages, false, &mut digests, ahead);
+                assert_eq!(digests, expected, "{}", kernel.backend());
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn scan_finds_exactly_what_hashing_each_nonce_finds(

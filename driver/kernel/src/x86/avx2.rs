@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use hasher_work::Digest;
 
+use crate::ahead::Ahead;
 use crate::lanes::{self, Lanes, State, Words};
 use crate::scan::{Candidates, Plan};
 use crate::sha256::blocks;
@@ -28,9 +29,15 @@ impl Avx2 {
     }
 
     /// Digests of [`LANES`] messages.
-    pub fn digest_group(self, messages: &[&[u8]], double: bool, digests: &mut [Digest]) {
+    pub fn digest_group(
+        self,
+        messages: &[&[u8]],
+        double: bool,
+        digests: &mut [Digest],
+        ahead: &mut Ahead,
+    ) {
         // SAFETY: a value of this type exists only where the CPU has the feature.
-        unsafe { digest_group(self, messages, double, digests) }
+        unsafe { digest_group(self, messages, double, digests, ahead) }
     }
 }
 
@@ -40,8 +47,14 @@ fn scan_groups(l: Avx2, plan: &Plan, first: u32, groups: u32) -> Candidates {
 }
 
 #[target_feature(enable = "avx2")]
-fn digest_group(l: Avx2, messages: &[&[u8]], double: bool, digests: &mut [Digest]) {
-    lanes::digest_group::<_, 1>(l, messages, double, digests);
+fn digest_group(
+    l: Avx2,
+    messages: &[&[u8]],
+    double: bool,
+    digests: &mut [Digest],
+    ahead: &mut Ahead,
+) {
+    lanes::digest_group::<_, 1>(l, messages, double, digests, ahead);
 }
 
 #[inline(never)]

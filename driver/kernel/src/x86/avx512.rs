@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use hasher_work::Digest;
 
+use crate::ahead::Ahead;
 use crate::lanes::{self, Lanes, State, Words};
 use crate::scan::{Candidates, Plan};
 use crate::sha256::{MARKER, blocks};
@@ -35,9 +36,15 @@ impl Avx512 {
     }
 
     /// Digests of [`LANES`] messages.
-    pub fn digest_group(self, messages: &[&[u8]], double: bool, digests: &mut [Digest]) {
+    pub fn digest_group(
+        self,
+        messages: &[&[u8]],
+        double: bool,
+        digests: &mut [Digest],
+        ahead: &mut Ahead,
+    ) {
         // SAFETY: a value of this type exists only where the CPU has the features.
-        unsafe { digest_group(self, messages, double, digests) }
+        unsafe { digest_group(self, messages, double, digests, ahead) }
     }
 }
 
@@ -47,8 +54,14 @@ fn scan_groups(l: Avx512, plan: &Plan, first: u32, groups: u32) -> Candidates {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn digest_group(l: Avx512, messages: &[&[u8]], double: bool, digests: &mut [Digest]) {
-    lanes::digest_group::<_, STREAMS>(l, messages, double, digests);
+fn digest_group(
+    l: Avx512,
+    messages: &[&[u8]],
+    double: bool,
+    digests: &mut [Digest],
+    ahead: &mut Ahead,
+) {
+    lanes::digest_group::<_, STREAMS>(l, messages, double, digests, ahead);
 }
 
 #[inline(never)]
