@@ -455,11 +455,7 @@ mod tests {
         let script = async {
             assert_eq!(peer.frame().await, Frame::RingBell);
             let order = theirs.pull().unwrap().unwrap();
-            let digests: Vec<_> = order
-                .messages()
-                .into_iter()
-                .map(hasher_work::digest)
-                .collect();
+            let digests: Vec<_> = order.messages().map(hasher_work::digest).collect();
             // The client sleeps when nothing came for a moment.
             tokio::task::spawn_blocking(|| std::thread::sleep(20 * MOMENT))
                 .await
@@ -529,7 +525,7 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
                 let order = theirs.pull().unwrap().unwrap();
-                let messages = order.messages().into_iter();
+                let messages = order.messages();
                 let digests: Vec<_> = messages.map(hasher_work::digest).collect();
                 theirs.complete(&digests);
             }

@@ -5,7 +5,7 @@
 //! at a time and reads no further frame meanwhile, which bounds memory and shares the CPU
 //! among sessions. This module never touches a socket.
 
-use hasher_kernel::{DigestStream, digest_batch, double_digest_batch};
+use hasher_kernel::{Ahead, DigestStream, Kernel, digest_batch, double_digest_batch};
 use hasher_wire::{ComputedBy, DeviceKind, DigestAlgorithm};
 use hasher_work::Digest;
 
@@ -28,6 +28,17 @@ pub(crate) fn digests<M: AsRef<[u8]>>(algorithm: DigestAlgorithm, messages: &[M]
         DigestAlgorithm::Sha256 => digest_batch(messages),
         DigestAlgorithm::Sha256d => double_digest_batch(messages),
     }
+}
+
+/// The same into `digests`, while the memory `ahead` is asked for.
+pub(crate) fn digest_into<'a>(
+    algorithm: DigestAlgorithm,
+    messages: impl ExactSizeIterator<Item = &'a [u8]>,
+    digests: &mut [Digest],
+    ahead: Ahead,
+) {
+    let double = algorithm == DigestAlgorithm::Sha256d;
+    Kernel::chosen().digest_into(messages, double, digests, ahead);
 }
 
 /// A digest stream in progress.

@@ -1,6 +1,7 @@
 //! The daemon's side: slots come from a client that may be hostile.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -19,7 +20,11 @@ pub struct DaemonRing {
     memory: Memory,
     /// Its own count: the memory's is never read back.
     completed: u32,
-    /// The messages of one slot, out of the client's reach.
+    /// The client's count when it was looked at last. While it is ahead it is not looked at
+    /// again: the client has that line.
+    submitted: u32,
+    /// Of the slot that was pulled last, out of the client's reach.
+    head: Head,
     messages: Box<[u8]>,
 }
 
@@ -34,6 +39,8 @@ impl DaemonRing {
         let ring = Self {
             memory,
             completed: 0,
+            submitted: 0,
+            head: Head::new(DigestAlgorithm::Sha256),
             messages: vec![0; MESSAGE_BYTES_MAX].into(),
         };
         Ok((ring, descriptor))
@@ -44,20 +51,34 @@ impl DaemonRing {
     /// # Errors
     /// The client broke a rule; nothing it hands in can be trusted any more.
     pub fn pull(&mut self) -> Result<Option<Order<'_>>, RingError> {
-        let pending = self.pending();
+        if self.submitted == self.completed {
+            self.submitted = self.memory.word(Word::Submitted).load(Acquire);
+        }
+        let pending = self.submitted.wrapping_sub(self.completed);
         if pending == 0 {
             return Ok(None);
         }
         if pending as usize > SLOTS {
             return Err(RingError::Slots(pending));
         }
-        let at = slot_at(self.completed);
-        let mut head = [0; HEAD_BYTES];
-        self.memory.copy_out(at, &mut head);
-        let head = Head::parse(&head)?;
+        let (memory, slot) = (&self.memory, slot_at(self.completed));
+        let head = &mut self.head;
+        head.read(|at, bytes| memory.copy_out(slot + at, bytes))?;
         let bytes = &mut self.messages[..head.bytes];
-        self.memory.copy_out(at + HEAD_BYTES, bytes);
-        Ok(Some(Order { head, bytes }))
+        memory.copy_out(slot + HEAD_BYTES, bytes);
+        let digests = head.count() * size_of::<Digest>();
+        // The next one's messages are as long, in all likelihood.
+        let next = if pending > 1 {
+            HEAD_BYTES + bytes.len()
+        } else {
+            0
+        };
+        Ok(Some(Order {
+            soon_written: memory.range(slot + DIGESTS_AT, digests),
+            soon_read: memory.range(slot_at(self.completed.wrapping_add(1)), next),
+            head,
+            bytes,
+        }))
     }
 
     /// Answers the slot that [`pull`](Self::pull) gave.
@@ -107,10 +128,15 @@ impl Drop for DaemonRing {
 }
 
 /// What one slot asks for: a private copy.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Order<'a> {
-    head: Head,
+    head: &'a Head,
     bytes: &'a [u8],
+    /// Where the digests will be written: addresses for a processor that asks for memory
+    /// ahead, not to be followed.
+    pub soon_written: Range<*const u8>,
+    /// Where the next slot will be read from, if it was handed in; the same.
+    pub soon_read: Range<*const u8>,
 }
 
 impl<'a> Order<'a> {
@@ -120,14 +146,13 @@ impl<'a> Order<'a> {
     }
 
     /// The messages, in order: 1 to [`MESSAGES_MAX`].
-    pub fn messages(&self) -> Vec<&'a [u8]> {
+    pub fn messages(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.bytes;
-        let split = |length| {
+        self.head.lengths().map(move |length| {
             let (message, later) = rest.split_at(length);
             rest = later;
             message
-        };
-        self.head.lengths().map(split).collect()
+        })
     }
 
     /// How long the messages are together.
@@ -168,12 +193,12 @@ mod tests {
 
     #[test]
     fn more_slots_than_there_are_break_the_ring() {
-        let (mut ring, descriptor) = DaemonRing::new().unwrap();
-        let client = File::from(descriptor);
         for slots in [17, u32::MAX] {
+            let (mut ring, descriptor) = DaemonRing::new().unwrap();
+            let client = File::from(descriptor);
             let bytes = slots.to_le_bytes();
             client.write_all_at(&bytes, Word::Submitted as u64).unwrap();
-            assert_eq!(ring.pull(), Err(RingError::Slots(slots)));
+            assert_eq!(ring.pull().unwrap_err(), RingError::Slots(slots));
         }
     }
 
@@ -185,7 +210,7 @@ mod tests {
         let order = ring.pull().unwrap().unwrap();
         let file = File::from(descriptor);
         file.write_all_at(&[0xff; 1024], slot_at(0) as u64).unwrap();
-        assert_eq!(order.messages(), [b"before"]);
+        assert!(order.messages().eq([b"before"]));
         assert!(ring.pull().is_err(), "another look sees it");
     }
 
@@ -218,7 +243,7 @@ mod tests {
             }
             for _ in 0..2 * SLOTS {
                 let Ok(Some(order)) = ring.pull() else { break };
-                let messages = order.messages();
+                let messages: Vec<_> = order.messages().collect();
                 prop_assert!((1..=MESSAGES_MAX).contains(&messages.len()));
                 prop_assert_eq!(messages.concat().len(), order.bytes());
                 prop_assert!(order.bytes() <= MESSAGE_BYTES_MAX);

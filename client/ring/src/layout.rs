@@ -54,10 +54,11 @@ pub(crate) const fn slot_at(before: u32) -> usize {
 }
 
 /// What a slot says about its messages: checked numbers only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) algorithm: DigestAlgorithm,
-    lengths: [u16; MESSAGES_MAX],
+    /// As they lie in the slot, little end first.
+    lengths: [[u8; 2]; MESSAGES_MAX],
     count: usize,
     /// How long the messages are together; at most [`MESSAGE_BYTES_MAX`].
     pub(crate) bytes: usize,
@@ -68,7 +69,7 @@ impl Head {
     pub(crate) const fn new(algorithm: DigestAlgorithm) -> Self {
         Self {
             algorithm,
-            lengths: [0; MESSAGES_MAX],
+            lengths: [[0; 2]; MESSAGES_MAX],
             count: 0,
             bytes: 0,
         }
@@ -78,54 +79,52 @@ impl Head {
     pub(crate) fn push(&mut self, length: usize) -> bool {
         let fits = self.count < MESSAGES_MAX && length <= MESSAGE_BYTES_MAX - self.bytes;
         if fits {
-            self.lengths[self.count] = length as u16;
+            self.lengths[self.count] = (length as u16).to_le_bytes();
             self.count += 1;
             self.bytes += length;
         }
         fits
     }
 
-    /// The lengths of the messages, in order.
-    pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
-        self.lengths[..self.count].iter().copied().map(usize::from)
+    /// How many messages there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
     }
 
-    /// Checks what a client wrote.
-    pub(crate) fn parse(bytes: &[u8; HEAD_BYTES]) -> Result<Self, RingError> {
-        let algorithm =
-            DigestAlgorithm::from_code(bytes[0]).ok_or(RingError::Algorithm(bytes[0]))?;
-        let messages = u16::from_le_bytes([bytes[2], bytes[3]]);
-        let count = usize::from(messages);
-        if !(1..=MESSAGES_MAX).contains(&count) {
+    /// The lengths of the messages, in order.
+    pub(crate) fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        let lengths = self.lengths[..self.count].iter();
+        lengths.map(|length| usize::from(u16::from_le_bytes(*length)))
+    }
+
+    /// Takes in and checks what a client wrote; `copy_out` copies a slot's bytes, from so
+    /// many after its beginning on. Nothing but what the messages need is looked at: each
+    /// line comes from another processor.
+    pub(crate) fn read(&mut self, copy_out: impl Fn(usize, &mut [u8])) -> Result<(), RingError> {
+        let mut start = [0; 4];
+        copy_out(0, &mut start);
+        let [algorithm, _, low, high] = start;
+        self.algorithm =
+            DigestAlgorithm::from_code(algorithm).ok_or(RingError::Algorithm(algorithm))?;
+        let messages = u16::from_le_bytes([low, high]);
+        if !(1..=MESSAGES_MAX).contains(&messages.into()) {
             return Err(RingError::Messages(messages));
         }
-        let mut head = Self::new(algorithm);
-        head.count = count;
-        let lengths = bytes[LENGTHS_AT..].as_chunks().0;
-        for (length, bytes) in head.lengths[..count].iter_mut().zip(lengths) {
-            *length = u16::from_le_bytes(*bytes);
-            head.bytes += usize::from(*length);
+        self.count = messages.into();
+        copy_out(LENGTHS_AT, self.lengths[..self.count].as_flattened_mut());
+        self.bytes = self.lengths().sum();
+        if self.bytes > MESSAGE_BYTES_MAX {
+            return Err(RingError::Bytes(self.bytes));
         }
-        if head.bytes > MESSAGE_BYTES_MAX {
-            return Err(RingError::Bytes(head.bytes));
-        }
-        Ok(head)
+        Ok(())
     }
 
-    /// What [`parse`](Self::parse) reads.
-    pub(crate) fn to_bytes(&self) -> [u8; HEAD_BYTES] {
-        let mut bytes = [0; HEAD_BYTES];
-        bytes[0] = self.algorithm.code();
-        bytes[2..4].copy_from_slice(&(self.count as u16).to_le_bytes());
-        for (bytes, length) in bytes[LENGTHS_AT..]
-            .as_chunks_mut()
-            .0
-            .iter_mut()
-            .zip(&self.lengths)
-        {
-            *bytes = length.to_le_bytes();
-        }
-        bytes
+    /// Writes what [`read`](Self::read) reads; `copy_in` copies bytes into the slot, to so
+    /// many after its beginning.
+    pub(crate) fn write(&self, mut copy_in: impl FnMut(usize, &[u8])) {
+        let [low, high] = (self.count as u16).to_le_bytes();
+        copy_in(0, &[self.algorithm.code(), 0, low, high]);
+        copy_in(LENGTHS_AT, self.lengths[..self.count].as_flattened());
     }
 }
 
@@ -135,6 +134,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn read(slot: &[u8; HEAD_BYTES]) -> Result<(DigestAlgorithm, Vec<usize>), RingError> {
+        let mut head = Head::new(DigestAlgorithm::Sha256);
+        // Something that an earlier slot left.
+        head.push(77);
+        head.read(|at, bytes| bytes.copy_from_slice(&slot[at..][..bytes.len()]))?;
+        let lengths: Vec<usize> = head.lengths().collect();
+        assert_eq!(
+            (head.count(), head.bytes),
+            (lengths.len(), lengths.iter().sum())
+        );
+        Ok((head.algorithm, lengths))
+    }
 
     #[test]
     fn the_layout_is_that_of_the_protocol() {
@@ -150,12 +162,17 @@ mod tests {
     fn each_rule_that_a_head_breaks_is_named() {
         let mut head = Head::new(DigestAlgorithm::Sha256d);
         assert!(head.push(10_944) && head.push(0) && !head.push(1));
-        let good = head.to_bytes();
-        assert_eq!(Head::parse(&good), Ok(head));
+        let mut good = [0; HEAD_BYTES];
+        head.write(|at, bytes| good[at..][..bytes.len()].copy_from_slice(bytes));
+        let (algorithm, lengths) = read(&good).unwrap();
+        assert_eq!(
+            (algorithm, lengths),
+            (DigestAlgorithm::Sha256d, vec![10_944, 0])
+        );
         let broken = |at: usize, byte: u8| {
             let mut bytes = good;
             bytes[at] = byte;
-            Head::parse(&bytes).unwrap_err()
+            read(&bytes).unwrap_err()
         };
         assert_eq!(broken(0, 3), RingError::Algorithm(3));
         assert_eq!(broken(2, 0), RingError::Messages(0));
@@ -183,11 +200,11 @@ mod tests {
             let is_good = (1..=2).contains(&algorithm)
                 && (1..=128).contains(&count)
                 && given <= MESSAGE_BYTES_MAX;
-            match Head::parse(&bytes) {
-                Ok(head) => {
+            match read(&bytes) {
+                Ok((_, read)) => {
                     prop_assert!(is_good);
-                    prop_assert_eq!(head.bytes, given);
-                    prop_assert_eq!(head.lengths().count(), usize::from(count));
+                    prop_assert_eq!(read.iter().sum::<usize>(), given);
+                    prop_assert_eq!(read.len(), usize::from(count));
                 }
                 Err(_) => prop_assert!(!is_good),
             }

@@ -26,8 +26,8 @@
 //! assert_eq!(client.submit(DigestAlgorithm::Sha256, &["a", "bb"]), 2);
 //!
 //! let order = daemon.pull()?.expect("a slot was handed in");
-//! assert_eq!(order.messages(), [&b"a"[..], b"bb"]);
-//! let digests = order.messages().into_iter().map(hasher_work::digest).collect::<Vec<_>>();
+//! assert!(order.messages().eq([&b"a"[..], b"bb"]));
+//! let digests = order.messages().map(hasher_work::digest).collect::<Vec<_>>();
 //! daemon.complete(&digests);
 //! assert_eq!(client.collect()?, Some(digests));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

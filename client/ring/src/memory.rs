@@ -10,6 +10,7 @@
 )]
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
@@ -83,6 +84,16 @@ impl Memory {
         // at a page and lives as long as `self`, its size is sealed, and this process
         // touches these four bytes through atomics only.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(word as usize).cast()) }
+    }
+
+    /// The addresses of some bytes of slots.
+    ///
+    /// # Panics
+    /// When they are not all in the slots.
+    pub(crate) fn range(&self, at: usize, bytes: usize) -> Range<*const u8> {
+        assert_in_slots(at, bytes);
+        let begin = self.base.as_ptr().cast_const().wrapping_add(at);
+        begin..begin.wrapping_add(bytes)
     }
 
     /// Copies the bytes of slots from `at` on into `bytes`.

@@ -6,8 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use hasher_ring::DaemonRing;
+use hasher_kernel::Ahead;
+use hasher_ring::{DaemonRing, MESSAGES_MAX};
 use hasher_wire::{Frame, RequestId, RingOpened};
+use hasher_work::Digest;
 use tracing::error;
 
 use super::{End, Peer, Session};
@@ -34,6 +36,8 @@ pub(super) fn is_shared_with(peer: Peer, limits: &Limits) -> bool {
 #[derive(Debug)]
 pub(super) struct SharedRing {
     memory: DaemonRing,
+    /// Of one slot.
+    digests: Box<[Digest; MESSAGES_MAX]>,
     /// Nothing while the session sleeps.
     awake_since: Option<Instant>,
 }
@@ -68,6 +72,7 @@ impl<S: Carrier> Session<S> {
         self.link.push_with(&Frame::RingOpened(opened), descriptor);
         self.ring = Some(SharedRing {
             memory,
+            digests: Box::new([Digest([0; 32]); MESSAGES_MAX]),
             awake_since: None,
         });
     }
@@ -103,10 +108,13 @@ impl SharedRing {
             let Some(order) = order.map_err(|error| End::Protocol(error.to_string()))? else {
                 break;
             };
-            let digests = digest::digests(order.algorithm(), &order.messages());
+            let messages = order.messages();
+            let digests = &mut self.digests[..messages.len()];
+            let ahead = Ahead::new(order.soon_written.clone(), order.soon_read.clone());
+            digest::digest_into(order.algorithm(), messages, digests, ahead);
             bytes += order.bytes() as u64;
             count += digests.len();
-            self.memory.complete(&digests);
+            self.memory.complete(digests);
         }
         Ok((count, bytes))
     }

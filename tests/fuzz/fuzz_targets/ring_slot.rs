@@ -25,7 +25,7 @@ fuzz_target!(|writes: Vec<(u32, Vec<u8>)>| {
             .expect("within the memory");
         for _ in 0..=SLOTS {
             let Ok(Some(order)) = ring.pull() else { break };
-            let messages = order.messages();
+            let messages: Vec<_> = order.messages().collect();
             assert!((1..=MESSAGES_MAX).contains(&messages.len()));
             assert_eq!(messages.concat().len(), order.bytes());
             assert!(order.bytes() <= MESSAGE_BYTES_MAX);
