@@ -275,7 +275,22 @@ impl Ledger {
     }
 }
 
-/// Whole milliseconds for the wire, where 0 would mean the daemon's default.
+/// Whole milliseconds for the wire, where 0 would mean the daemon's default. Rounded up:
+/// no search ends before the caller's deadline.
 fn millis(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    u32::try_from(millis).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_deadline_is_shortened_on_the_wire() {
+        let nanos = [0, 1, 999_999, 1_000_000, 299_000_001, 300_000_000];
+        let millis = nanos.map(|nanos| millis(Duration::from_nanos(nanos)));
+        assert_eq!(millis, [1, 1, 1, 1, 300, 300]);
+        assert_eq!(super::millis(Duration::MAX), u32::MAX);
+    }
 }
