@@ -9,6 +9,7 @@ mod blocking;
 mod dialect;
 mod grpc;
 mod load;
+mod processors;
 mod ring;
 mod server;
 
@@ -23,6 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::dialect::{Dialect, Message};
 use self::load::{Connection, Crowd, Shown, TURN};
+use self::processors::Processors;
 use self::ring::Ring;
 use self::server::Server;
 use crate::race::{Candidate, Spread, take_turns};
@@ -273,13 +275,16 @@ impl Peers<'_> {
         let messages = messages(jobs);
         let frame = &messages[..jobs.min(FRAME_MESSAGES)];
         let (mut blocking, mut hasherd) = (self.of_blocking()?, self.of_hasherd()?);
+        let processors = Processors::divide(&[self.blocking, self.hasherd])?;
         let lanes = take_turns(
             vec![
-                Candidate::new(IN_PROCESS, || Ok(in_process(&messages))),
+                Candidate::new(IN_PROCESS, || in_process(&processors, &messages)),
                 Candidate::new(BLOCKING, || {
+                    processors.be_client()?;
                     self.blocking.watch(|| blocking.pipeline(in_flight, frame))
                 }),
                 Candidate::new(HASHERD, || {
+                    processors.be_client()?;
                     self.hasherd.watch(|| hasherd.pipeline(in_flight, frame))
                 }),
             ],
@@ -309,10 +314,14 @@ impl Peers<'_> {
     fn slots(&self, jobs: usize, turns: usize, report: &mut Report) -> anyhow::Result<()> {
         let messages = messages(jobs);
         let mut ring = Ring::open(self.hasherd.socket())?;
+        let processors = Processors::divide(&[self.hasherd])?;
         let lanes = take_turns(
             vec![
-                Candidate::new(IN_PROCESS, || Ok(in_process(&messages))),
-                Candidate::new(RING, || self.hasherd.watch(|| ring.pipeline(&messages))),
+                Candidate::new(IN_PROCESS, || in_process(&processors, &messages)),
+                Candidate::new(RING, || {
+                    processors.be_client()?;
+                    self.hasherd.watch(|| ring.pipeline(&messages))
+                }),
             ],
             turns,
         )?;
@@ -328,7 +337,8 @@ impl Peers<'_> {
     }
 }
 
-fn in_process(messages: &[Message]) -> Shown {
+fn in_process(processors: &Processors, messages: &[Message]) -> anyhow::Result<Shown> {
+    processors.be_server()?;
     let begin = Instant::now();
     let mut latencies = Vec::new();
     while begin.elapsed() < TURN {
@@ -336,7 +346,7 @@ fn in_process(messages: &[Message]) -> Shown {
         black_box(digest_batch(black_box(messages)));
         latencies.push(asked_at.elapsed());
     }
-    Shown::of(latencies, messages.len(), begin.elapsed())
+    Ok(Shown::of(latencies, messages.len(), begin.elapsed()))
 }
 
 /// The rows of one task.

@@ -9,6 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::load::{PATIENCE, Shown};
 
@@ -57,10 +60,28 @@ impl Server {
         Ok(shown)
     }
 
+    /// Moves all its threads to some processors; those that it starts later follow.
+    pub fn move_to(&self, processors: &CpuSet) -> anyhow::Result<()> {
+        for thread in self.threads()? {
+            let number = thread?.file_name();
+            let number = number.to_str().context("a thread without a number")?;
+            // One that has ended since needs no processor.
+            match sched_setaffinity(Pid::from_raw(number.parse()?), processors) {
+                Err(Errno::SRCH) => {}
+                moved => moved?,
+            }
+        }
+        Ok(())
+    }
+
+    fn threads(&self) -> io::Result<fs::ReadDir> {
+        fs::read_dir(format!("/proc/{}/task", self.child.id()))
+    }
+
     /// Processor time of all its threads, in nanoseconds.
     fn processor_ns(&self) -> anyhow::Result<u64> {
         let mut sum = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+        for thread in self.threads()? {
             let times = match fs::read_to_string(thread?.path().join("schedstat")) {
                 // It has ended since.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
