@@ -33,12 +33,13 @@ fn build(cargo: &Path, folder: &Path) {
         Some(profile) => profile,
     };
     let built = Command::new(cargo)
-        // The whole workspace, so that features are the same as everywhere else
-        // and nothing is built twice.
+        // The whole workspace, and with the features that tests want (which one example
+        // is enough for), so that nothing is built twice.
         .args([
             "build",
             "--workspace",
             "--bins",
+            "--examples",
             "--quiet",
             "--profile",
             profile,
