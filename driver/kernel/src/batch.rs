@@ -49,11 +49,11 @@ fn digest_windows<'a, const W: usize>(
         for (slot, message) in window.iter_mut().zip(&mut messages) {
             *slot = message;
         }
-        digest_window::<W>(kernel, window, double, digests, ahead);
+        digest_window(kernel, window, double, digests, ahead);
     }
 }
 
-fn digest_window<const W: usize>(
+fn digest_window(
     kernel: Kernel,
     messages: &[&[u8]],
     double: bool,
@@ -68,18 +68,13 @@ fn digest_window<const W: usize>(
         digest_in_order(kernel, messages, double, digests, ahead);
         return;
     }
-    let mut order: [usize; W] = std::array::from_fn(|index| index);
-    let order = &mut order[..messages.len()];
+    let mut order: Vec<usize> = (0..messages.len()).collect();
     order.sort_unstable_by_key(|index| std::cmp::Reverse(messages[*index].len()));
-    let mut sorted: [&[u8]; W] = [&[]; W];
-    for (slot, index) in sorted.iter_mut().zip(&*order) {
-        *slot = messages[*index];
-    }
-    let mut found = [Digest([0; 32]); W];
-    let found = &mut found[..messages.len()];
-    digest_in_order(kernel, &sorted[..messages.len()], double, found, ahead);
+    let sorted: Vec<&[u8]> = order.iter().map(|index| messages[*index]).collect();
+    let mut found = vec![Digest([0; 32]); messages.len()];
+    digest_in_order(kernel, &sorted, double, &mut found, ahead);
     for (digest, index) in found.iter().zip(order) {
-        digests[*index] = *digest;
+        digests[index] = *digest;
     }
 }
 
