@@ -5,7 +5,7 @@
 //! at a time and reads no further frame meanwhile, which bounds memory and shares the CPU
 //! among sessions. This module never touches a socket.
 
-use hasher_kernel::{Ahead, DigestStream, Kernel, digest_batch, double_digest_batch};
+use hasher_kernel::{Ahead, DigestStream, Kernel};
 use hasher_wire::{ComputedBy, DeviceKind, DigestAlgorithm};
 use hasher_work::Digest;
 
@@ -24,13 +24,14 @@ pub(crate) fn computed_by() -> ComputedBy {
 
 /// The digests of messages, in order.
 pub(crate) fn digests<M: AsRef<[u8]>>(algorithm: DigestAlgorithm, messages: &[M]) -> Vec<Digest> {
-    match algorithm {
-        DigestAlgorithm::Sha256 => digest_batch(messages),
-        DigestAlgorithm::Sha256d => double_digest_batch(messages),
-    }
+    let mut digests = vec![Digest([0; 32]); messages.len()];
+    let messages = messages.iter().map(AsRef::as_ref);
+    digest_into(algorithm, messages, &mut digests, Ahead::NOTHING);
+    digests
 }
 
-/// The same into `digests`, while the memory `ahead` is asked for.
+/// The digests of as many messages, in order into `digests`, while the memory `ahead` is
+/// asked for.
 pub(crate) fn digest_into<'a>(
     algorithm: DigestAlgorithm,
     messages: impl ExactSizeIterator<Item = &'a [u8]>,

@@ -41,7 +41,7 @@ impl Ahead {
         }
     }
 
-    /// Asks for the next [`LINES`]. Loops call it about four times a block.
+    /// Asks for the next [`LINES`]. Loops of many lanes call it four times a block.
     #[inline(always)]
     pub(crate) fn ask(&mut self) {
         for _ in 0..LINES {

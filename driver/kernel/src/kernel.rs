@@ -178,15 +178,11 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Loops::Avx2(_) => portable::digest_group(messages, double, digests),
             #[cfg(target_arch = "x86_64")]
-            Loops::ShaNi(l) => {
-                ahead.ask();
-                l.digest_group(messages, double, digests)
-            }
+            Loops::ShaNi(l) => l.digest_group(messages, double, digests, ahead),
             #[cfg(target_arch = "x86_64")]
             Loops::Avx512(l, sha_ni) => match sha_ni {
                 Some(sha_ni) if messages.len() < AVX512_WORTH => {
-                    ahead.ask();
-                    sha_ni.digest_group(messages, double, digests)
+                    sha_ni.digest_group(messages, double, digests, ahead)
                 }
                 None if messages.len() < AVX512_WORTH_WITHOUT_SHA_NI => {
                     portable::digest_group(messages, double, digests)

@@ -207,8 +207,8 @@ impl Kernel {
     /// times the inner product of the tile's weights with its sixteen codes, finished.
     ///
     /// `codes` holds vectors of sixteen codes for each tile, at most [`CODE_MAX`] in
-    /// magnitude; sums with their biases must fit 64 bits. `out` gets `outputs` numbers (at most 16, the rest of the block is left
-    /// out) for each vector, `stride` apart.
+    /// magnitude; sums with their biases must fit 64 bits. `out` gets `outputs` numbers (at
+    /// most 16, the rest of the block is left out) for each vector, `stride` apart.
     ///
     /// # Panics
     /// When the lengths do not fit one another.

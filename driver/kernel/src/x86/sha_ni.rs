@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use hasher_work::{Digest, INITIAL_STATE};
 
+use crate::ahead::Ahead;
 use crate::scan::{Candidates, Plan, ScanOrder};
 use crate::sha256::{DIGEST_BITS, HEADER_BITS, K, MARKER, block, blocks};
 
@@ -33,7 +34,15 @@ impl ShaNi {
     }
 
     /// Digests of the first few messages; how many.
-    pub fn digest_group(self, messages: &[&[u8]], double: bool, digests: &mut [Digest]) -> usize {
+    pub fn digest_group(
+        self,
+        messages: &[&[u8]],
+        double: bool,
+        digests: &mut [Digest],
+        ahead: &mut Ahead,
+    ) -> usize {
+        // Often enough: a group is four messages at most.
+        ahead.ask();
         // SAFETY: a value of this type exists only where the CPU has the features.
         unsafe {
             match messages.len() {
